@@ -1,0 +1,278 @@
+"""What exists only while a node leads: progress of every member, reads being confirmed, a transfer under way.
+
+The leader never overwrites its own log (Leader Append-Only). It commits by counting only entries of its own
+term (paper 5.4.2, Fig. 8), which is why a term opens with a no-op. Three things cost it the leadership
+besides a higher term: hearing no majority for an election timeout (check-quorum, dissertation 6.2), a disk
+that does not finish a write, and handing over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.raft.messages import AppendEntries, AppendReply, InstallSnapshot, SnapshotReply, TimeoutNow
+from app.raft.progress import Pace, Progress
+from app.raft.ready import ReadAnswer
+from app.raft.types import Entry, Kind, SnapshotMeta
+
+if TYPE_CHECKING:
+    from app.raft.core import RaftCore
+
+
+class Leader:
+    """The state of one leadership. Created by the core on winning an election; dropped on stepping down."""
+
+    def __init__(self, core: RaftCore):
+        self.core = core
+        self.log = core.log
+        tuning = core.tuning
+        self.progress = {
+            peer: Progress(self.log.last_index + 1, tuning.window, tuning.window_bytes)
+            for peer in self.log.configuration.ids()
+            if peer != core.node
+        }
+        self.transfer_to: int | None = None
+        self._transfer_ticks = 0
+        self._transfer_sent = False
+        self._heartbeat_ticks = 0
+        self._stall_ticks = 0
+        self._stall_mark = self.log.stable_index
+        self._round = 0
+        self._fresh_reads: list[int] = []
+        self._waiting_reads: list[tuple[int, int, int]] = []  # round, token, index
+        self.first_index = self.log.last_index + 1
+        """Where this term's no-op stands: until it is committed, no read and no configuration change."""
+        self.append([b""], Kind.NOOP)
+
+    # -- input ------------------------------------------------------------------------------------------
+
+    def append(self, datas: list[bytes], kind: Kind = Kind.COMMAND) -> int:
+        """Put entries at the end of the log; they leave with the next Ready. Returns the first one's index."""
+        first = self.log.last_index + 1
+        self.log.append([Entry(first + i, self.core.term, kind, data) for i, data in enumerate(datas)])
+        return first
+
+    def read(self, token: int) -> None:
+        """Confirm the leadership, then answer with an index that holds all that was committed before (6.4)."""
+        self._fresh_reads.append(token)
+
+    def transfer(self, to: int) -> None:
+        """Bring `to` up to date, then let it stand at once. Proposals wait meanwhile (dissertation 3.10)."""
+        self.transfer_to, self._transfer_ticks, self._transfer_sent = to, 0, False
+        self._hand_over_when_caught_up()
+
+    def offer_snapshot(self, meta: SnapshotMeta) -> None:
+        """The driver holds this snapshot: send it to whoever waits for one."""
+        for peer, progress in self.progress.items():
+            if progress.pace == Pace.SNAPSHOT and progress.snapshot is None:
+                progress.snapshot, progress.offset = meta, 0
+                self._send_chunk(peer, progress)
+
+    @property
+    def snapshot_wanted(self) -> bool:
+        """Whether a member waits for a snapshot that nobody has offered yet."""
+        return any(p.pace == Pace.SNAPSHOT and p.snapshot is None for p in self.progress.values())
+
+    def snapshots_in_use(self) -> set[int]:
+        """The indices of the snapshots that members are still reading."""
+        return {p.snapshot.index for p in self.progress.values() if p.snapshot is not None}
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One tick: silence, stalls, a transfer that takes too long, heartbeats."""
+        tuning = self.core.tuning
+        for progress in self.progress.values():
+            progress.silent_ticks += 1
+            progress.chunk_age_ticks += 1
+        if not self._hears_majority() or self._disk_stalls():
+            self.core.become_follower(self.core.term, None)
+            return
+        if self.transfer_to is not None:
+            self._transfer_ticks += 1
+            if self._transfer_ticks > tuning.election_max_ticks:
+                self.transfer_to = None
+        self._heartbeat_ticks += 1
+        beat = self._heartbeat_ticks >= tuning.heartbeat_ticks
+        if beat:
+            self._heartbeat_ticks = 0
+        for peer, progress in self.progress.items():
+            if beat:
+                progress.probe_sent = False
+                if progress.pace == Pace.SNAPSHOT and progress.chunk_age_ticks > tuning.heartbeat_ticks:
+                    self._send_chunk(peer, progress)
+            if beat or (progress.pace == Pace.REPLICATE and progress.sent_commit < self.log.commit_index):
+                self._send_heartbeat(peer, progress)
+
+    def _hears_majority(self) -> bool:
+        limit = self.core.tuning.election_max_ticks
+        heard = 1 + sum(p.silent_ticks <= limit for p in self.progress.values())
+        return heard >= self.core.majority()
+
+    def _disk_stalls(self) -> bool:
+        """A disk that does not finish what was given to it, though heartbeats could still flow."""
+        if self.log.stable_index >= self.log.last_index or self.log.stable_index != self._stall_mark:
+            self._stall_mark, self._stall_ticks = self.log.stable_index, 0
+            return False
+        self._stall_ticks += 1
+        return self._stall_ticks > self.core.tuning.stall_ticks
+
+    # -- replies ----------------------------------------------------------------------------------------
+
+    def on_append_reply(self, message: AppendReply) -> None:
+        """A member's log matches up to a point, or does not match where it was probed."""
+        progress = self.progress[message.sender]
+        self._heard(progress, message.incarnation)
+        if message.round > progress.round:
+            progress.round = message.round
+            self._confirm_reads()
+        if not message.success:
+            self._backtrack(message, progress)
+            return
+        news = progress.acknowledged(min(message.match_index, self.log.last_index))
+        if progress.pace == Pace.PROBE and (news or message.match_index >= progress.next - 1):
+            progress.replicate()
+        elif progress.pace == Pace.SNAPSHOT and progress.match > 0:
+            self._leave_snapshot(progress)
+        if news:
+            self.advance_commit()
+        self._admit()
+        self._hand_over_when_caught_up()
+
+    def _leave_snapshot(self, progress: Progress) -> None:
+        if progress.match >= self.log.base_index:
+            progress.replicate()
+        elif progress.snapshot is not None and progress.match >= progress.snapshot.index:
+            progress.await_snapshot()
+
+    def _backtrack(self, message: AppendReply, progress: Progress) -> None:
+        stale = (
+            message.prev_log_index <= progress.match
+            if progress.pace == Pace.REPLICATE
+            else progress.pace == Pace.SNAPSHOT or message.prev_log_index != progress.next - 1
+        )
+        if not stale:
+            index, _ = self.log.conflict_hint(message.hint_index, message.hint_term)
+            progress.probe(min(index + 1, message.prev_log_index))
+
+    def on_snapshot_reply(self, message: SnapshotReply) -> None:
+        """A member holds a snapshot's bytes up to an offset: go on from there."""
+        progress = self.progress[message.sender]
+        self._heard(progress, message.incarnation)
+        snapshot = progress.snapshot
+        if progress.pace == Pace.SNAPSHOT and snapshot is not None and snapshot.index == message.index:
+            progress.offset = message.next_offset
+            if progress.offset < snapshot.size_bytes:
+                self._send_chunk(message.sender, progress)
+
+    def _heard(self, progress: Progress, incarnation: int) -> None:
+        progress.silent_ticks = 0
+        if progress.incarnation != incarnation:
+            # Another disk than the one that vouched before: nothing that was acknowledged is known to be on it.
+            progress.incarnation, progress.match = incarnation, 0
+
+    def _admit(self) -> None:
+        """Write the disks of caught-up members into the configuration, one change at a time."""
+        log = self.log
+        if log.commit_index < self.first_index or log.configuration_index > log.commit_index:
+            return
+        change = log.configuration.admitting(self.core.node, self.core.incarnation)
+        for peer, progress in self.progress.items():
+            if progress.incarnation and progress.match >= log.commit_index:
+                change = change.admitting(peer, progress.incarnation)
+        if change != log.configuration:
+            self.append([msgspec.msgpack.encode(change)], Kind.CONFIGURATION)
+
+    def _vouches(self, peer: int) -> bool:
+        """Whether the disk that answers for `peer` is the one the cluster admitted (0: none was yet)."""
+        return self.log.committed_configuration.incarnation(peer) in (0, self.progress[peer].incarnation)
+
+    # -- commitment -------------------------------------------------------------------------------------
+
+    def advance_commit(self) -> None:
+        """Commit what a majority of admitted disks holds, if it is of this term (Fig. 8)."""
+        log = self.log
+        matches = [log.stable_index, *(p.match if self._vouches(peer) else 0 for peer, p in self.progress.items())]
+        index = sorted(matches, reverse=True)[self.core.majority() - 1]
+        if index > log.commit_index and self.core.may_count(index):
+            log.commit_to(index)
+            self._admit()
+
+    # -- reads ------------------------------------------------------------------------------------------
+
+    def _start_round(self) -> None:
+        """Reads wait for the term's no-op, then all that have gathered share one round of heartbeats."""
+        if not self._fresh_reads or self.log.commit_index < self.first_index:
+            return
+        self._round += 1
+        self._waiting_reads += [(self._round, token, self.log.commit_index) for token in self._fresh_reads]
+        self._fresh_reads = []
+        for peer, progress in self.progress.items():
+            self._send_heartbeat(peer, progress)
+        self._confirm_reads()
+
+    def _confirm_reads(self) -> None:
+        if not self._waiting_reads:
+            return
+        rounds = [self._round, *(p.round if self._vouches(peer) else 0 for peer, p in self.progress.items())]
+        confirmed = sorted(rounds, reverse=True)[self.core.majority() - 1]
+        while self._waiting_reads and self._waiting_reads[0][0] <= confirmed:
+            _, token, index = self._waiting_reads.pop(0)
+            self.core.out.reads.append(ReadAnswer(token, index))
+
+    def abandon_reads(self) -> None:
+        """Leadership is lost: every read must be asked again."""
+        tokens = [token for _, token, _ in self._waiting_reads] + self._fresh_reads
+        self.core.out.reads += [ReadAnswer(token, None) for token in tokens]
+
+    # -- output -----------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what the last inputs made possible. Called once for each Ready."""
+        self._start_round()
+        for peer, progress in self.progress.items():
+            self._send_entries(peer, progress)
+
+    def _send_entries(self, peer: int, progress: Progress) -> None:
+        while progress.next <= self.log.last_index and progress.may_send():
+            if progress.next <= self.log.base_index:
+                progress.await_snapshot()
+                return
+            entries = self.log.entries(progress.next, self.core.tuning.message_bytes)
+            self._send_append(peer, progress, entries)
+            progress.sent(entries[-1].index, sum(len(entry.data) for entry in entries))
+
+    def _send_heartbeat(self, peer: int, progress: Progress) -> None:
+        if progress.pace == Pace.SNAPSHOT or progress.next <= self.log.base_index:
+            # Nothing is known of a log that meets ours here: (0, 0) matches every log and commits nothing.
+            self.core.send(
+                AppendEntries, peer, prev_log_index=0, prev_log_term=0, leader_commit=0, round=self._round, entries=[]
+            )
+        else:
+            self._send_append(peer, progress, [])
+
+    def _send_append(self, peer: int, progress: Progress, entries: list[Entry]) -> None:
+        prev = progress.next - 1
+        progress.sent_commit = self.log.commit_index
+        self.core.send(
+            AppendEntries,
+            peer,
+            prev_log_index=prev,
+            prev_log_term=self.log.term(prev),
+            leader_commit=self.log.commit_index,
+            round=self._round,
+            entries=entries,
+        )
+
+    def _send_chunk(self, peer: int, progress: Progress) -> None:
+        if progress.snapshot is not None:
+            progress.chunk_age_ticks = 0
+            self.core.send(InstallSnapshot, peer, meta=progress.snapshot, offset=progress.offset)
+
+    def _hand_over_when_caught_up(self) -> None:
+        to = self.transfer_to
+        if to is not None and not self._transfer_sent and self.progress[to].match == self.log.last_index:
+            self._transfer_sent = True
+            self.core.send(TimeoutNow, to)
