@@ -1,0 +1,37 @@
+# Two commands do all: `make run` and `make test`. What each does stands in scripts/.
+PYTHON ?= python3
+SEEDS ?= 500
+export SEEDS ARGS
+
+.DEFAULT_GOAL := help
+.PHONY: run local stop clean build test lint sim bench help
+
+run: ## three nodes: containers, or local processes where there is no Docker engine
+	@$(PYTHON) -m scripts run
+
+local: ## the same three nodes as local processes; data, logs and pids under .rmq/
+	@$(PYTHON) -m scripts local
+
+stop: ## end either kind, keep the data
+	@$(PYTHON) -m scripts stop
+
+clean: ## end either kind, forget the data
+	@$(PYTHON) -m scripts clean
+
+build: ## the image alone
+	@$(PYTHON) -m scripts build
+
+test: ## everything: lint, unit, simulation, HTTP, browser, containers; ARGS="-k name" narrows it
+	@$(PYTHON) -m scripts test
+
+sim: ## the simulated world over SEEDS seeds (SEEDS=500)
+	@$(PYTHON) -m scripts sim
+
+lint: ## style
+	@$(PYTHON) -m scripts lint
+
+bench: ## failover times and publish rates of three local nodes
+	@$(PYTHON) -m scripts bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

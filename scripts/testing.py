@@ -1,0 +1,65 @@
+"""`make test`, `make lint`, `make sim`, `make bench`: all set-up, then the tool, whose own output is the progress.
+
+Rules of this file: where a tool is missing it is installed as root, else said; on CI nothing may be left out,
+so a missing engine is a failure there. The last line of `make test` is pytest's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from scripts import base_image, containers, virtualenv
+from scripts.console import ROOT, Failure, say
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def test() -> None:
+    """Everything: lint, then every test. Failure when one of them fails."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    _ensure_browser()
+    reason = containers.why_not()
+    if reason and os.environ.get("CI"):
+        raise Failure(f"{reason[0].upper()}{reason[1:]}, and CI must run the container tests too.")
+    if reason:
+        say(f"{reason[0].upper()}{reason[1:]}: the container tests are left out.")
+    else:
+        containers.build()
+    lint()
+    _call([python, "-m", "pytest", *os.environ.get("ARGS", "").split()], "A test failed.")
+
+
+def lint() -> None:
+    """Style and types."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    _call([python, "-m", "ruff", "check", "."], "ruff found something; `.venv/bin/ruff check --fix` mends much of it.")
+
+
+def sim() -> None:
+    """The simulated world over SEEDS seeds."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    _call([python, "-m", "tests.sim", "--seeds", os.environ.get("SEEDS") or "500"], "The simulation failed.")
+
+
+def bench() -> None:
+    """The load script against three local nodes."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    _call([python, "-m", "tests.bench"], "The measurement failed.")
+
+
+def _ensure_browser() -> None:
+    if any(shutil.which(name) for name in BROWSERS):
+        return
+    try:
+        base_image.install_packages("chromium")
+    except Failure as failure:
+        if os.environ.get("CI"):
+            raise
+        say(f"{failure} The browser tests are left out.")
+
+
+def _call(command: list[str], failure: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise Failure(failure)
