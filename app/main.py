@@ -1,0 +1,161 @@
+"""The composition root: settings -> storage -> core -> node -> HTTP. The only file that knows concrete classes.
+
+Start: open the log and the state, make them meet, listen to peers, listen to clients, tick.
+Stop (SIGTERM, SIGINT): hand leadership over, stop accepting, finish what is in flight, flush, exit 0.
+A fault of the disk ends the process at once (fail-stop): what it had not made durable was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+
+import uvloop
+
+from app.broker.machine import Machine
+from app.config import Settings, describe, load_or_exit
+from app.node.compaction import Compaction
+from app.node.disk import BackgroundThread, DiskThread
+from app.node.errors import NodeError
+from app.node.recovery import GROUP, StateLost, restore_core
+from app.node.reserve import Reserve
+from app.node.runner import GroupRunner, Surroundings
+from app.node.service import Node
+from app.node.snapshots import SnapshotFiles
+from app.node.ticker import Ticker
+from app.raft import Tuning
+from app.storage import Identity, RealFileSystem, SegmentedLog, StorageError
+
+log = logging.getLogger("rmq")
+
+EXIT_FAILED = 1
+HAND_OVER_S = 1.0
+CHECKPOINTS_PER_COMPACTION = 4
+
+
+def tuning(settings: Settings) -> Tuning:
+    """The core's times, in ticks, from the settings' milliseconds."""
+    tick_ms = settings.tick_ms
+    return Tuning(
+        heartbeat_ticks=max(1, settings.heartbeat_ms // tick_ms),
+        election_min_ticks=settings.election_timeout_min_ms // tick_ms,
+        election_max_ticks=settings.election_timeout_max_ms // tick_ms,
+        stall_ticks=settings.disk_stall_ms // tick_ms,
+    )
+
+
+class Process:
+    """One running node. `open` may raise StorageError, StateLost or OSError; `run` ends when told to stop."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def open(self) -> None:
+        """Open what is on disk and put the node together around it."""
+        settings, fs, post = self.settings, RealFileSystem(), self._loop.call_soon_threadsafe
+        directory = f"{settings.storage_dir}/group-{GROUP}"
+        fs.makedirs(directory)
+        identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
+        self._wal = SegmentedLog.open(fs, f"{directory}/log", identity, segment_bytes=settings.segment_bytes)
+        self._machine = Machine.open(f"{directory}/state.db")
+        core = restore_core(self._wal, self._machine, len(settings.nodes), tuning(settings), random.Random())
+        snapshots = SnapshotFiles(fs, f"{directory}/snapshots", settings.snapshot_chunk_bytes)
+        reserve = Reserve(fs, directory, settings.disk_reserve_bytes)
+        self._disk = DiskThread(self._wal, snapshots, reserve, post, fail_stop)
+        self.node = Node(settings, self._machine)
+        around = Surroundings(
+            transport=self.node,
+            disk=self._disk,
+            background=BackgroundThread(post, fail_stop),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            soon=self._loop.call_soon,
+            later=lambda ms, call: self._loop.call_later(ms / 1000, call),
+        )
+        every_bytes = (settings.compact_bytes - settings.log_retain_bytes) // CHECKPOINTS_PER_COMPACTION
+        compaction = Compaction(self._wal, every_bytes, settings.log_retain_bytes)
+        runner = GroupRunner(core, self._machine, snapshots, compaction, around, settings.inbox_limit)
+        self.node.attach(runner, self._disk)
+        self._ticker = Ticker(settings.tick_ms, core.tuning.heartbeat_ticks, runner.tick)
+
+    async def run(self) -> None:
+        """Serve until a signal, then stop in order."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(name, self._stop.set)
+        self._disk.start()
+        await self.node.network.start()
+        self._ticker.start()
+        # Imported while the peers' streams are already being dialled: FastAPI takes half a second to import.
+        from app.api.app import create_app
+        from app.api.server import build_server
+
+        server = build_server(create_app(self.node, self.settings), self.settings)
+        serving = self._loop.create_task(server.serve())
+        gc.collect()
+        gc.freeze()
+        await asyncio.wait([serving, self._loop.create_task(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await self._hand_over()
+        server.should_exit = True
+        await serving
+        self._close()
+
+    async def _hand_over(self) -> None:
+        """Let another node lead before this one goes, if one can."""
+        self.node.stopping.set()
+        log.info("stopping: handing over, finishing what is in flight")
+        if self.node.runner.core.leader is not None and len(self.settings.nodes) > 1:
+            with contextlib.suppress(NodeError, ValueError):
+                await self.node.transfer(None, timeout_s=HAND_OVER_S)
+
+    def _close(self) -> None:
+        self._ticker.stop()
+        self._disk.stop(timeout_s=1.0)
+        self._machine.checkpoint()
+        self._machine.close()
+        self._wal.close()
+        log.info("stopped")
+
+
+def fail_stop(error: BaseException) -> None:
+    """A fault after which nothing that this process believes about its disk can be trusted."""
+    log.critical("ending this process: %s: %s", type(error).__name__, error, exc_info=error)
+    os._exit(EXIT_FAILED)
+
+
+async def serve(settings: Settings) -> int:
+    """Run one node; returns the process's exit code."""
+    process = Process(settings)
+    try:
+        process.open()
+    except (StorageError, StateLost, OSError) as error:
+        log.critical("cannot start: %s", error)
+        return EXIT_FAILED
+    try:
+        await process.run()
+    except OSError as error:
+        log.critical("cannot serve: %s. Is another process using this port? Stop it or change the port.", error)
+        return EXIT_FAILED
+    return 0
+
+
+def main() -> None:
+    """`python -m app`."""
+    settings = load_or_exit()
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format=f"%(asctime)s node {settings.node} %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    print(describe(settings), flush=True)
+    code = uvloop.run(serve(settings))
+    logging.shutdown()
+    os._exit(code)  # Threads that are stuck in a disk's system call must not keep a stopped node alive.

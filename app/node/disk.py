@@ -1,0 +1,183 @@
+"""The disk's own thread: everything that waits is written, then one fdatasync answers for all of it.
+
+Fail-stop: an error in a write or a sync is never retried on the same file; it goes to `on_fatal`, which ends
+the process. The one exception wrote nothing: `LogFull` (no room for the next segment) is tried again until
+space returns. Meanwhile nothing is acknowledged, and a leader that stalls so gives up its leadership.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.node.protocols import Log, WriteJob
+from app.node.reserve import Reserve
+from app.node.snapshots import SnapshotFiles
+from app.storage.errors import LogFull
+
+FULL_RETRY_S = 0.1
+ROOM_CHECK_S = 0.5
+
+
+def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
+    """Write the jobs in order, then make them durable together. Raises LogFull before writing the job it names.
+
+    Removes from `jobs` what is written, so that a retry after LogFull goes on where it stopped.
+    """
+    written = False
+    while jobs:
+        job = jobs[0]
+        if job.hard_state is not None or job.entries:
+            log.append(job.hard_state, job.entries)
+            written = True
+        for chunk in job.chunks:
+            snapshots.stage(chunk)
+        jobs.pop(0)
+    if written:
+        log.sync()
+
+
+class DiskThread:
+    """See the module. `post` runs a callable on the event loop from any thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        snapshots: SnapshotFiles,
+        reserve: Reserve,
+        post: Callable[[Callable[[], None]], Any],
+        on_fatal: Callable[[BaseException], None],
+    ):
+        self._log, self._snapshots, self._reserve = log, snapshots, reserve
+        self._post, self._on_fatal = post, on_fatal
+        self._queue: list[tuple[WriteJob | Callable[[], Any], Callable]] = []
+        self._wakeup = threading.Condition()
+        self._busy = 0
+        self._stopping = False
+        self._no_segment = False
+        self.syncs = 0
+        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish what is queued, then end the thread."""
+        with self._wakeup:
+            self._stopping = True
+            self._wakeup.notify()
+        self._thread.join(timeout_s)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is under way (loop's thread)."""
+        return self._busy == 0
+
+    @property
+    def full(self) -> bool:
+        """No room for what makes the data grow."""
+        return self._no_segment or self._reserve.short
+
+    def make_room(self) -> None:
+        """Give up the reserve."""
+        self._reserve.release()
+
+    def write(self, job: WriteJob, done: Callable[[], None]) -> None:
+        """Queue a write; `done` runs on the loop once it is durable."""
+        self._submit(job, done)
+
+    def call(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Queue other work on the same files, in order."""
+        self._submit(work, done)
+
+    def _submit(self, job: WriteJob | Callable[[], Any], done: Callable) -> None:
+        self._busy += 1
+        with self._wakeup:
+            self._queue.append((job, done))
+            self._wakeup.notify()
+
+    def _run(self) -> None:
+        try:
+            self._no_segment = not self._log.prepare()
+            next_check = 0.0
+            while True:
+                with self._wakeup:
+                    if not self._queue and not self._stopping:
+                        self._wakeup.wait(ROOM_CHECK_S)
+                    batch, self._queue = self._queue, []
+                    if not batch and self._stopping:
+                        return
+                self._perform(batch)
+                if time.monotonic() >= next_check:
+                    self._reserve.check()
+                    next_check = time.monotonic() + ROOM_CHECK_S
+                self._no_segment = not self._log.prepare()
+        except BaseException as error:
+            self._post(lambda error=error: self._on_fatal(error))
+
+    def _perform(self, batch: list[tuple[WriteJob | Callable[[], Any], Callable]]) -> None:
+        """Writes are gathered up to the next call, so that each call sees everything before it on disk."""
+        writes: list[WriteJob] = []
+        finished: list[Callable[[], None]] = []
+        for job, done in batch:
+            if isinstance(job, WriteJob):
+                writes.append(job)
+                finished.append(done)
+            else:
+                self._write(writes, finished)
+                result = job()
+                finished.append(lambda done=done, result=result: done(result))
+        self._write(writes, finished)
+
+    def _write(self, writes: list[WriteJob], finished: list[Callable[[], None]]) -> None:
+        while writes:
+            try:
+                write_all(self._log, self._snapshots, writes)
+                self.syncs += 1
+            except LogFull:
+                self._no_segment = True
+                self._reserve.check()
+                time.sleep(FULL_RETRY_S)
+                self._log.prepare()
+                if self._stopping:
+                    return
+        if finished:
+            done, finished[:] = list(finished), []
+            self._post(lambda: self._finish(done))
+
+    def _finish(self, done: list[Callable[[], None]]) -> None:
+        self._busy -= len(done)
+        for callback in done:
+            callback()
+
+
+class BackgroundThread:
+    """Long work, one job at a time; its errors are as fatal as the disk's."""
+
+    def __init__(self, post: Callable[[Callable[[], None]], Any], on_fatal: Callable[[BaseException], None]):
+        self._post, self._on_fatal = post, on_fatal
+        self._queue: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self._wakeup = threading.Condition()
+        threading.Thread(target=self._run, name="background", daemon=True).start()
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Queue `work`; `done` runs on the loop with what it returned."""
+        with self._wakeup:
+            self._queue.append((work, done))
+            self._wakeup.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wakeup:
+                while not self._queue:
+                    self._wakeup.wait()
+                work, done = self._queue.pop(0)
+            try:
+                result = work()
+            except BaseException as error:
+                self._post(lambda error=error: self._on_fatal(error))
+                return
+            self._post(lambda done=done, result=result: done(result))

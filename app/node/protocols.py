@@ -1,0 +1,109 @@
+"""What a group's runner needs of the world, as protocols: production and simulation each bring their own.
+
+    Log            the durable log                       app.storage.SegmentedLog
+    StateMachine   what the log is applied to            app.broker.Machine
+    Transport      messages to peers, best effort        app.transport.PeerNetwork
+    Disk           durable writes, in order              app.node.disk.DiskThread
+    Background     long work beside the loop             app.node.disk.BackgroundThread
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from app.broker.item import Item
+from app.raft import AnyMessage, Chunk, Entry, HardState, LogView
+
+
+class Log(LogView, Protocol):
+    """The durable log. Reads may come from the loop's thread while the disk's thread writes."""
+
+    def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def prepare(self) -> bool: ...
+
+    def compact(self, index: int) -> None: ...
+
+    def reset(self, index: int, term: int) -> None: ...
+
+
+class StateMachine(Protocol):
+    """Deterministic: the same items in the same order give the same answers and the same state."""
+
+    @property
+    def applied_index(self) -> int: ...
+
+    @property
+    def applied_term(self) -> int: ...
+
+    @property
+    def time_ms(self) -> int: ...
+
+    @property
+    def configuration(self) -> bytes | None:
+        """The last configuration applied, as it stood in its entry."""
+        ...
+
+    def apply(self, items: Sequence[Item]) -> list[bytes | None]:
+        """Answers, None for what is no command. Raises StateFull, having changed nothing, when out of disk."""
+        ...
+
+    def checkpoint(self) -> int:
+        """Make the state durable; returns the applied index that is. Any thread."""
+        ...
+
+    def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
+        """Copy one consistent state to a durable file; returns its (index, term, configuration). Any thread."""
+        ...
+
+    def install(self, path: str) -> None:
+        """Replace the state by that file, atomically."""
+        ...
+
+
+class Transport(Protocol):
+    """Peer messages: unreliable, unordered as far as the core is concerned, never blocking."""
+
+    def send(self, message: AnyMessage) -> None: ...
+
+
+class WriteJob:
+    """What one Ready wants on disk, in this order: hard state, entries, snapshot chunks."""
+
+    __slots__ = ("chunks", "entries", "hard_state")
+
+    def __init__(self, hard_state: HardState | None, entries: list[Entry], chunks: list[Chunk]):
+        self.hard_state, self.entries, self.chunks = hard_state, entries, chunks
+
+
+class Disk(Protocol):
+    """A queue of durable writes, done strictly in order; `done` runs on the loop when all of it is durable."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting or under way."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """There is no room for what makes the data grow."""
+        ...
+
+    def write(self, job: WriteJob, done: Callable[[], None]) -> None: ...
+
+    def call(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run `work` in its turn between the writes."""
+        ...
+
+    def make_room(self) -> None:
+        """Give up the reserve: the state machine has no space left to apply what is committed."""
+        ...
+
+
+class Background(Protocol):
+    """One long job at a time, beside the loop."""
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None: ...

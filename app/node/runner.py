@@ -1,0 +1,325 @@
+"""Drives one Raft group: inputs are gathered, the core is stepped, each `Ready` is carried out.
+
+No asyncio here and no thread: the loop, the disk and the clock are given (`Surroundings`), so the simulated
+world runs this very code. Theory of operation:
+
+    deliver / tick / submit / read  put their input down and ask for one `turn`
+    turn    feeds all that has gathered into the core, takes a Ready, and carries it out:
+            messages leave at once; writes go to the disk's queue, and what vouches for them (`after`) leaves
+            when they are durable; what is committed is applied in one transaction; waiters are answered
+
+A proposal's waiter stands at its index and term. If another term's entry is applied there, the proposal is
+dead and says so (not committed); silence is the caller's to interpret (unknown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.broker.item import Item
+from app.broker.machine import StateFull
+from app.node.compaction import Compaction
+from app.node.envelope import seal, unseal
+from app.node.errors import DiskFull, NotCommitted, OutcomeUnknown, Overloaded
+from app.node.protocols import Background, Disk, StateMachine, Transport, WriteJob
+from app.node.snapshots import Copy, SnapshotFiles
+from app.raft import AnyMessage, Entry, InstallSnapshot, Kind, NotLeader, RaftCore, Ready, SnapshotMeta
+
+Done = Callable[[Any], None]
+FULL_RETRY_MS = 100
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the runner does not do itself. `soon` runs a callable on the loop in a moment, `later` after ms."""
+
+    transport: Transport
+    disk: Disk
+    background: Background
+    now_ms: Callable[[], int]
+    soon: Callable[[Callable[[], None]], Any]
+    later: Callable[[int, Callable[[], None]], Any]
+
+
+class NotLeading(Exception):
+    """The answer to a submission or a read that this node's core refused: ask `leader` (None: unknown)."""
+
+    def __init__(self, leader: int | None):
+        super().__init__(leader)
+        self.leader = leader
+
+
+class GroupRunner:
+    """See the module. `inbox_limit`: proposals that may be without an answer at once."""
+
+    def __init__(
+        self,
+        core: RaftCore,
+        machine: StateMachine,
+        snapshots: SnapshotFiles,
+        compaction: Compaction,
+        around: Surroundings,
+        inbox_limit: int,
+    ):
+        self.core, self.machine, self.snapshots, self.compaction = core, machine, snapshots, compaction
+        self.around = around
+        self.applied_index = machine.applied_index
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after a turn in which role, term or leader changed."""
+        self._inbox_limit = inbox_limit
+        self._inbox: list[AnyMessage] = []
+        self._proposals: list[tuple[bytes, Done]] = []
+        self._waiters: dict[int, tuple[int, Done]] = {}
+        self._reads: dict[int, Done] = {}
+        self._next_token = 0
+        self._held_reads: list[tuple[int, Done]] = []
+        self._held_items: list[Item] = []
+        self._stamp_ms = machine.time_ms
+        self._scheduled = False
+        self._installing = False
+        self._copying = False
+        self._seen = (core.role, core.term, core.leader_id)
+
+    # -- inputs -----------------------------------------------------------------------------------------
+
+    def deliver(self, message: AnyMessage) -> None:
+        """A message from a peer."""
+        self._inbox.append(message)
+        self._wake()
+
+    def tick(self, ticks: int) -> None:
+        """Time has moved."""
+        for _ in range(ticks):
+            self.core.tick()
+        self._wake()
+
+    def peer_lost(self, peer: int) -> None:
+        """The stream from this peer closed."""
+        self.core.peer_lost(peer)
+
+    def submit(self, command: bytes, grows: bool, done: Done) -> None:
+        """Propose a command. `done` gets the machine's answer (bytes), a NodeError, or NotLeading.
+
+        `grows`: the command makes the data grow, so a full disk refuses it.
+        """
+        if self.core.leader is None:
+            done(NotLeading(self.core.leader_id))
+        elif grows and self.around.disk.full:
+            done(DiskFull("the leader's disk is full: free some space there, or consume; nothing was stored"))
+        elif len(self._waiters) + len(self._proposals) >= self._inbox_limit:
+            done(Overloaded(f"{self._inbox_limit} operations are waiting already: slow down and try again"))
+        else:
+            self._proposals.append((command, done))
+            self._wake()
+
+    def read(self, done: Done) -> None:
+        """Ask for a linearizable read. `done` gets the index to wait for, or NotLeading."""
+        self._next_token += 1
+        try:
+            self.core.read(self._next_token)
+        except NotLeader as refusal:
+            done(NotLeading(refusal.leader))
+            return
+        self._reads[self._next_token] = done
+        self._wake()
+
+    def when_applied(self, index: int, done: Done) -> None:
+        """Call `done(None)` once the machine stands at `index` or later."""
+        if self.applied_index >= index:
+            done(None)
+        else:
+            self._held_reads.append((index, done))
+
+    def transfer(self, to: int) -> None:
+        """Start handing leadership over. Raises NotLeader or ValueError."""
+        self.core.transfer(to)
+        self._wake()
+
+    # -- the turn ---------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.around.soon(self.turn)
+
+    def turn(self) -> None:
+        """Feed the core, take one Ready, carry it out."""
+        self._scheduled = False
+        if self._installing:
+            return
+        inbox, self._inbox = self._inbox, []
+        for message in inbox:
+            self.core.step(message)
+        if self._proposals:
+            self._propose()
+        ready = self.core.ready()
+        for message in ready.messages:
+            self._send(message)
+        if ready.install is not None:
+            self._install(ready.install, ready)
+        else:
+            self._go_on(ready)
+        self._notice()
+
+    def _propose(self) -> None:
+        """All that waits becomes entries with one time stamp, which never falls behind an earlier one."""
+        proposals, self._proposals = self._proposals, []
+        self._stamp_ms = max(self._stamp_ms, self.machine.time_ms, self.around.now_ms())
+        group = self.core.group
+        try:
+            index, term = self.core.propose([seal(group, self._stamp_ms, command) for command, _ in proposals])
+        except NotLeader as refusal:
+            for _, done in proposals:
+                done(NotLeading(refusal.leader))
+            return
+        for _, done in proposals:
+            self._supersede(index)
+            self._waiters[index] = (term, done)
+            index += 1
+
+    def _supersede(self, index: int) -> None:
+        """A waiter of an earlier term at an index that this node now writes itself: its entry is gone from here."""
+        if index in self._waiters:
+            _, done = self._waiters.pop(index)
+            done(OutcomeUnknown("the leader changed before a majority had answered; it may or may not have happened"))
+
+    def _go_on(self, ready: Ready) -> None:
+        disk = self.around.disk
+        if ready.writes():
+            job = WriteJob(ready.hard_state, ready.entries, ready.chunks)
+            disk.write(job, lambda: self._after(ready.after))
+        elif ready.after:
+            if disk.idle:
+                self._after(ready.after)
+            else:
+                disk.call(lambda: None, lambda _: self._after(ready.after))
+        if ready.committed:
+            self._apply(ready.committed)
+            self._wake()
+        for token, index in ready.reads:
+            done = self._reads.pop(token)
+            done(NotLeading(self.core.leader_id) if index is None else index)
+        if ready.snapshot_wanted and not self._copying:
+            self._copy_state()
+
+    def _after(self, messages: list[AnyMessage]) -> None:
+        """What vouches for durable state leaves now."""
+        for message in messages:
+            if message.to == self.core.node:
+                self._inbox.append(message)
+            else:
+                self.around.transport.send(message)
+        self._wake()
+
+    def _send(self, message: AnyMessage) -> None:
+        if isinstance(message, InstallSnapshot):
+            filled = self.snapshots.fill(message)
+            if filled is None:
+                return
+            message = filled
+        self.around.transport.send(message)
+
+    def _notice(self) -> None:
+        now = (self.core.role, self.core.term, self.core.leader_id)
+        if now != self._seen:
+            self._seen = now
+            self.on_change()
+
+    # -- applying ---------------------------------------------------------------------------------------
+
+    def _apply(self, entries: list[Entry]) -> None:
+        items = self._held_items
+        waiting = bool(items)
+        for entry in entries:
+            if entry.kind == Kind.COMMAND:
+                time_ms, command = unseal(entry.data)
+                items.append(Item(entry.index, entry.term, time_ms, command, None))
+            else:
+                configuration = entry.data if entry.kind == Kind.CONFIGURATION else None
+                items.append(Item(entry.index, entry.term, 0, None, configuration))
+        if not waiting:
+            self._apply_held()
+
+    def _apply_held(self) -> None:
+        """One transaction. Without disk space for it the items wait, and the reserve is given up for them."""
+        items = self._held_items
+        if not items:
+            return
+        try:
+            answers = self.machine.apply(items)
+        except StateFull:
+            self.around.disk.make_room()
+            self.around.later(FULL_RETRY_MS, self._apply_held)
+            return
+        self._held_items = []
+        self.applied_index = items[-1].index
+        waiters = self._waiters
+        for item, answer in zip(items, answers, strict=True):
+            waiter = waiters.pop(item.index, None)
+            if waiter is not None:
+                self._answer(waiter, item, answer)
+        if self._held_reads:
+            self._release_reads()
+        self.compaction.applied(self, items)
+
+    def _answer(self, waiter: tuple[int, Done], item: Item, answer: bytes | None) -> None:
+        term, done = waiter
+        if term == item.term:
+            done(answer)
+        else:
+            done(NotCommitted("the leader changed and another operation took this one's place; it did not happen"))
+
+    def _release_reads(self) -> None:
+        held, self._held_reads = self._held_reads, []
+        for index, done in held:
+            self.when_applied(index, done)
+
+    # -- snapshots --------------------------------------------------------------------------------------
+
+    def _copy_state(self) -> None:
+        """A follower needs a snapshot: copy the state in the background, then offer it."""
+        self._copying = True
+        configuration = self.core.log.committed_configuration
+        self.around.background.run(lambda: self.snapshots.take(self.machine, configuration), self._copied)
+
+    def _copied(self, copy: Copy) -> None:
+        self._copying = False
+        if copy.meta.index < self.core.log.base_index:
+            self.snapshots.discard(copy)
+        else:
+            self.snapshots.hold(copy)
+            self.core.offer_snapshot(copy.meta)
+        self._wake()
+
+    def _install(self, meta: SnapshotMeta, ready: Ready) -> None:
+        """Put the staged snapshot in force. Nothing else moves meanwhile; inputs gather.
+
+        First the state, then the log: a crash in between leaves a state ahead of the log, which recovery
+        understands (`reconcile`); the other order would leave a log that no state reaches.
+        """
+        self._installing = True
+        self._held_items = []
+
+        def installed(_: None) -> None:
+            self.machine.install(self.snapshots.staging_path)
+            assert (self.machine.applied_index, self.machine.applied_term) == (meta.index, meta.term)
+            self.around.disk.call(lambda: self.compaction.log.reset(meta.index, meta.term), log_reset)
+
+        def log_reset(_: None) -> None:
+            self._installing = False
+            self.applied_index = meta.index
+            self._give_up_waiters(meta.index)
+            self._release_reads()
+            self._go_on(ready)
+            self._wake()
+
+        # Behind any checkpoint or copy in the background: they work on the file that is about to be replaced.
+        self.around.background.run(lambda: None, installed)
+
+    def _give_up_waiters(self, index: int) -> None:
+        """Proposals at indices that a snapshot has skipped: what became of them cannot be told here."""
+        for waiting in [waiting for waiting in self._waiters if waiting <= index]:
+            _, done = self._waiters.pop(waiting)
+            done(OutcomeUnknown("this node was overtaken by a snapshot; the operation may or may not have happened"))

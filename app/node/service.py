@@ -1,0 +1,280 @@
+"""One node as its HTTP side sees it: submit a command, read, ask for the status, hand leadership over.
+
+Any node takes any operation. What needs the leader goes to the leader, here or over the peer streams; while
+there is none, the operation waits for one until its time is up. An operation that surely did not happen is
+tried again within that time; one whose outcome is unknown is tried again only if it carries a key (`retry`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from app.broker.machine import Machine
+from app.config import Settings
+from app.node.errors import NodeError, NoQuorum, NotCommitted, OutcomeUnknown, ShuttingDown
+from app.node.protocols import Disk
+from app.node.rpc import Method, Outcome, Rpc
+from app.node.runner import GroupRunner, NotLeading
+from app.node.status import ROLE_NAMES, MemberStatus, NodeStatus
+from app.raft import AppendEntries, NotLeader, decode, encode
+from app.raft.messages import AnyMessage
+from app.transport import Frame, PeerNetwork
+from app.version import VERSION
+
+STATUS_TIMEOUT_S = 0.25
+PAUSE_S = 0.01
+"""Between two tries of an operation that a node refused at once."""
+
+
+class Node:
+    """See the module. `settings.me` holds the own addresses; `machine` may be read directly for stale reads."""
+
+    def __init__(self, settings: Settings, machine: Machine):
+        self.settings, self.machine = settings, machine
+        self.id = settings.node
+        self.stopping = asyncio.Event()
+        peers = {peer: address.peer for peer, address in enumerate(settings.nodes) if peer != self.id}
+        self.network = PeerNetwork(
+            node=self.id,
+            cluster=settings.cluster_id,
+            bind=tuple(settings.me.peer_bind),
+            addresses={peer: tuple(address) for peer, address in peers.items()},
+            on_frame=self._on_frame,
+            on_lost=self._on_lost,
+        )
+        self.rpc = Rpc(self.network, self._serve)
+        self._changed: asyncio.Event = asyncio.Event()
+        self._ready_at: int | None = None
+        self._started_at = time.monotonic()
+
+    def attach(self, runner: GroupRunner, disk: Disk) -> None:
+        """Give the node the group that it serves. Called once, before `start` of anything."""
+        self.runner, self._disk = runner, disk
+        runner.on_change = self._announce
+
+    def send(self, message: AnyMessage) -> None:
+        """The runner's way to its peers (`Transport`)."""
+        self.network.send(message.to, Frame.RAFT, encode(message))
+
+    # -- operations -------------------------------------------------------------------------------------
+
+    async def submit(self, command: bytes, *, timeout_s: float, retry: bool = False, grows: bool = False) -> bytes:
+        """The state machine's answer to `command`. Raises NodeError.
+
+        `retry`: the command carries a key, so it may be sent again after an unknown outcome. `grows`: refuse
+        it with DiskFull when the leader's disk is full.
+        """
+        deadline = time.monotonic() + timeout_s
+        method = Method.SUBMIT_GROWING if grows else Method.SUBMIT
+        doubt: OutcomeUnknown | None = None
+        while (left_s := deadline - time.monotonic()) > 0:
+            outcome = await self._try(method, command, left_s)
+            if isinstance(outcome, bytes):
+                return outcome
+            if isinstance(outcome, OutcomeUnknown):
+                doubt = outcome
+                if not retry:
+                    raise outcome
+            elif isinstance(outcome, NodeError) and type(outcome) is not NotCommitted:
+                raise doubt or outcome
+            await self._leader_may_change(min(PAUSE_S, left_s))
+        raise doubt or self._no_quorum(timeout_s)
+
+    async def read_barrier(self, *, timeout_s: float) -> None:
+        """Return once the local machine holds all that was committed when this was called. Raises NoQuorum."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            outcome = await self._try(Method.READ_INDEX, b"", left_s)
+            if isinstance(outcome, bytes):
+                applied = asyncio.get_running_loop().create_future()
+                self.runner.when_applied(int.from_bytes(outcome, "big"), _resolver(applied))
+                try:
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        await applied
+                    return
+                except TimeoutError:
+                    break
+            await self._leader_may_change(min(PAUSE_S, left_s))
+        raise self._no_quorum(timeout_s)
+
+    async def transfer(self, to: int | None, *, timeout_s: float) -> int:
+        """Hand leadership to `to`, or to the most advanced other member. Returns the new leader's id.
+
+        Raises ValueError when `to` is no other member, NoQuorum when it did not happen in time.
+        """
+        body = b"" if to is None else str(to).encode()
+        if to is not None and to not in range(len(self.settings.nodes)):
+            raise ValueError(f"there is no node {to}; write a number from 0 to {len(self.settings.nodes) - 1}")
+        deadline = time.monotonic() + timeout_s
+        before = self.leader_id()
+        if before is not None and to == before:
+            return before
+        asked = False
+        while (left_s := deadline - time.monotonic()) > 0:
+            leader = self.leader_id()
+            if leader is not None and leader != before and (to is None or leader == to) and asked:
+                return leader
+            if not asked:
+                asked = isinstance(await self._try(Method.TRANSFER, body, left_s), bytes)
+            await self._leader_may_change(min(PAUSE_S, left_s))
+        raise NoQuorum(f"leadership did not move within {timeout_s:.1f} s; ask /v1/cluster where it is")
+
+    async def _try(self, method: Method, body: bytes, timeout_s: float) -> Outcome:
+        """One attempt, at whoever leads as far as this node knows."""
+        if self.stopping.is_set() and self.runner.core.leader is None and self.leader_id() is None:
+            return ShuttingDown("this node is stopping: ask another one")
+        leader = self.leader_id()
+        if leader is None:
+            return NotLeading(None)
+        if leader != self.id:
+            return await self.rpc.ask(leader, method, body, timeout_s)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._serve(method, body, _resolver(future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            return OutcomeUnknown(f"no majority confirmed it within {timeout_s:.2f} s; it may still happen")
+
+    def _no_quorum(self, waited_s: float) -> NoQuorum:
+        return NoQuorum(
+            f"no leader with a majority was found within {waited_s:.2f} s; "
+            f"a majority of {len(self.settings.nodes)} nodes must be up and connected"
+        )
+
+    async def _leader_may_change(self, at_most_s: float) -> None:
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    # -- the serving side of operations -----------------------------------------------------------------
+
+    def _serve(self, method: int, body: bytes, reply: Callable[[Outcome], None]) -> None:
+        """Answer a question as the leader; from here or from a peer."""
+        if method in (Method.SUBMIT, Method.SUBMIT_GROWING):
+            self.runner.submit(body, method == Method.SUBMIT_GROWING, reply)
+        elif method == Method.READ_INDEX:
+            self.runner.read(lambda index: reply(index.to_bytes(8, "big") if isinstance(index, int) else index))
+        elif method == Method.STATUS:
+            reply(msgspec.msgpack.encode(self.status()))
+        elif method == Method.TRANSFER:
+            try:
+                self.runner.transfer(int(body) if body else self._successor())
+                reply(b"")
+            except (NotLeader, ValueError):
+                reply(NotLeading(self.leader_id()))
+
+    def _successor(self) -> int:
+        """The other member whose log is furthest. Raises ValueError when there is none."""
+        leader = self.runner.core.leader
+        if leader is None or not leader.progress:
+            raise ValueError("no other member to hand leadership to")
+        return max(leader.progress, key=lambda peer: (-leader.progress[peer].silent_ticks, leader.progress[peer].match))
+
+    # -- what the node knows ----------------------------------------------------------------------------
+
+    def leader_id(self) -> int | None:
+        """Who leads, as far as this node knows."""
+        return self.runner.core.leader_id
+
+    def leader_url(self) -> str | None:
+        """The leader's base URL for clients."""
+        leader = self.leader_id()
+        return None if leader is None else self.settings.nodes[leader].client_url
+
+    def is_ready(self) -> bool:
+        """Whether a leader is known and all is applied that was committed when this node first heard of it."""
+        if self.stopping.is_set() or self.leader_id() is None:
+            return False
+        core = self.runner.core
+        if core.leader is not None:
+            return self.runner.applied_index >= core.leader.first_index
+        return self._ready_at is not None and self.runner.applied_index >= self._ready_at
+
+    def status(self) -> NodeStatus:
+        """This node, now."""
+        core = self.runner.core
+        hash_index, state_hash = self.machine.state_hash()
+        return NodeStatus(
+            node=self.id,
+            role=ROLE_NAMES[core.role],
+            term=core.term,
+            leader=core.leader_id,
+            first_log_index=core.log.first_index,
+            last_log_index=core.log.last_index,
+            commit_index=core.log.commit_index,
+            applied_index=self.runner.applied_index,
+            state_hash=state_hash,
+            state_hash_index=hash_index,
+            pid=os.getpid(),
+            version=VERSION,
+            ready=self.is_ready(),
+            disk_full=self._disk.full,
+            elections_started=core.elections_started,
+            strangers_refused=core.strangers_refused + self.network.refused,
+            syncs=getattr(self._disk, "syncs", 0),
+            uptime_s=round(time.monotonic() - self._started_at, 3),
+        )
+
+    async def cluster(self) -> list[MemberStatus]:
+        """Every member, asked at once; one that does not answer in time is unreachable."""
+        ids = range(len(self.settings.nodes))
+        statuses = await asyncio.gather(*(self._status_of(peer) for peer in ids))
+        commit = max((s.commit_index for s in statuses if s is not None and s.role == "Leader"), default=None)
+        return [
+            MemberStatus(
+                id=peer,
+                url=self.settings.nodes[peer].client_url,
+                peer=str(self.settings.nodes[peer].peer),
+                reachable=status is not None,
+                lag=None if status is None or commit is None else max(0, commit - status.applied_index),
+                status=status,
+            )
+            for peer, status in zip(ids, statuses, strict=True)
+        ]
+
+    async def _status_of(self, peer: int) -> NodeStatus | None:
+        if peer == self.id:
+            return self.status()
+        outcome = await self.rpc.ask(peer, Method.STATUS, b"", STATUS_TIMEOUT_S)
+        return msgspec.msgpack.decode(outcome, type=NodeStatus) if isinstance(outcome, bytes) else None
+
+    # -- events -----------------------------------------------------------------------------------------
+
+    def _on_frame(self, peer: int, kind: int, payload: bytes) -> None:
+        if kind != Frame.RAFT:
+            self.rpc.on_frame(peer, kind, payload)
+            return
+        message = decode(payload)
+        if message.sender != peer:
+            return
+        if self._ready_at is None and isinstance(message, AppendEntries) and message.leader_commit:
+            self._ready_at = message.leader_commit
+        self.runner.deliver(message)
+
+    def _on_lost(self, peer: int) -> None:
+        self.rpc.peer_lost(peer)
+        self.runner.peer_lost(peer)
+
+    def _announce(self) -> None:
+        """Role, term or leader changed: wake whoever waits for a leader."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _resolver(future: asyncio.Future[Any]) -> Callable[[Any], None]:
+    """A callback that resolves `future`, unless its waiter has gone."""
+
+    def resolve(outcome: Any) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    return resolve

@@ -1,0 +1,90 @@
+"""Snapshot files: the copies a leader sends, and the one a follower receives.
+
+A copy is taken beside the running machine and read chunk by chunk; what arrives is staged in one file that
+counts for nothing until its last chunk is durable. All files here are scratch: a restart removes them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from app.node.protocols import StateMachine
+from app.raft import Chunk, Configuration, InstallSnapshot, SnapshotMeta
+from app.storage.filesystem import File, FileSystem
+
+_configuration_decoder = msgspec.msgpack.Decoder(Configuration)
+
+
+class Copy(NamedTuple):
+    """A consistent copy of the state, open for reading."""
+
+    meta: SnapshotMeta
+    path: str
+    file: File
+
+
+class SnapshotFiles:
+    """The scratch directory. `chunk_bytes`: the piece that one message carries."""
+
+    def __init__(self, fs: FileSystem, directory: str, chunk_bytes: int):
+        self._fs = fs
+        self._directory = directory
+        self._chunk_bytes = chunk_bytes
+        self._copies: dict[int, Copy] = {}
+        self._staging: File | None = None
+        self.staging_path = f"{directory}/incoming"
+        fs.makedirs(directory)
+        for name in fs.listdir(directory):
+            fs.unlink(f"{directory}/{name}")
+
+    def take(self, machine: StateMachine, fallback: Configuration) -> Copy:
+        """Copy the machine's state (in a background thread). `fallback`: the configuration before any was applied."""
+        path = f"{self._directory}/outgoing-{machine.applied_index}"
+        index, term, configuration = machine.snapshot(path)
+        file = self._fs.open(path)
+        voters = fallback if configuration is None else _configuration_decoder.decode(configuration)
+        return Copy(SnapshotMeta(index, term, voters, file.size()), path, file)
+
+    def hold(self, copy: Copy) -> None:
+        """Keep a copy for sending."""
+        self._copies[copy.meta.index] = copy
+
+    def fill(self, message: InstallSnapshot) -> InstallSnapshot | None:
+        """The message with its bytes; None when that copy is gone."""
+        copy = self._copies.get(message.meta.index)
+        if copy is None:
+            return None
+        data = copy.file.pread(self._chunk_bytes, message.offset)
+        done = message.offset + len(data) >= copy.meta.size_bytes
+        return msgspec.structs.replace(message, data=data, done=done)
+
+    def oldest(self) -> int | None:
+        """The smallest index of a copy in use: the log must go on from there."""
+        return min(self._copies, default=None)
+
+    def drop_unused(self, in_use: set[int]) -> None:
+        """Remove the copies that no follower reads any more."""
+        for index in [index for index in self._copies if index not in in_use]:
+            self.discard(self._copies.pop(index))
+
+    def discard(self, copy: Copy) -> None:
+        """Remove one copy's file."""
+        copy.file.close()
+        self._fs.unlink(copy.path)
+
+    def stage(self, chunk: Chunk) -> None:
+        """Write a received chunk (disk thread); with the last one, the whole file is durable."""
+        if chunk.offset == 0:
+            if self._staging is not None:
+                self._staging.close()
+            self._staging = self._fs.open(self.staging_path, create=True)
+            self._staging.truncate(0)
+        assert self._staging is not None
+        self._staging.pwrite(chunk.data, chunk.offset)
+        if chunk.done:
+            self._staging.datasync()
+            self._staging.close()
+            self._staging = None
+            self._fs.sync_dir(self._directory)

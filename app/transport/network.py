@@ -1,0 +1,186 @@
+"""The streams of one node: it dials every peer, and every peer dials it.
+
+Each pair has two streams, one a direction, so nobody has to agree on who dials. Frames are best effort: while
+a peer is not connected, or takes nothing, they are dropped; Raft repeats what matters. A stream whose bytes
+are not acknowledged for a while is closed and dialled anew, for a partition that heals must not wait for the
+kernel's long retransmission timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from app.transport.frames import HEAD, MAGIC, PROTOCOL_VERSION, Frame, FrameError, FrameReader, Hello, check_hello
+
+log = logging.getLogger("rmq.peers")
+
+Address = tuple[str, int]
+UNSENT_LIMIT_BYTES = 32 << 20
+UNACKNOWLEDGED_MS = 1500
+DIAL_TIMEOUT_S = 0.5
+REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
+
+
+def _tune(transport: asyncio.BaseTransport) -> None:
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MS),
+        ("TCP_KEEPIDLE", 1),
+        ("TCP_KEEPINTVL", 1),
+        ("TCP_KEEPCNT", 2),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+class _Incoming(asyncio.Protocol):
+    """A peer's stream to this node: a greeting, then frames."""
+
+    def __init__(self, network: PeerNetwork):
+        self._network = network
+        self._peer: int | None = None
+        self._reader = FrameReader(self._on_frame)
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        _tune(transport)
+        self._transport = transport
+        self._network.incoming.add(transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except FrameError as error:
+            self._network.refused += 1
+            log.warning("refused a stream from %s: %s", self._transport.get_extra_info("peername"), error)
+            self._transport.abort()
+
+    def _on_frame(self, kind: int, payload: bytes) -> None:
+        network = self._network
+        if self._peer is not None:
+            network.on_frame(self._peer, kind, payload)
+            return
+        if kind != Frame.HELLO:
+            raise FrameError("the stream does not begin with a greeting of this protocol")
+        self._peer = check_hello(payload, network.cluster, network.node, network.peers)
+        network.streams_from[self._peer] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        network = self._network
+        network.incoming.discard(self._transport)
+        if self._peer is not None and network.streams_from.get(self._peer) is self:
+            del network.streams_from[self._peer]
+            network.on_lost(self._peer)
+
+
+class _Outgoing(asyncio.Protocol):
+    """This node's stream to a peer, which never answers on it."""
+
+    def __init__(self) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+class PeerNetwork:
+    """See the module. `addresses`: of all other nodes, by id. `on_frame(peer, kind, payload)`, `on_lost(peer)`."""
+
+    def __init__(
+        self,
+        *,
+        node: int,
+        cluster: int,
+        bind: Address,
+        addresses: Mapping[int, Address],
+        on_frame: Callable[[int, int, bytes], None],
+        on_lost: Callable[[int], None],
+    ):
+        self.node, self.cluster = node, cluster
+        self.peers = frozenset(addresses)
+        self.on_frame, self.on_lost = on_frame, on_lost
+        self.incoming: set[asyncio.BaseTransport] = set()
+        self.streams_from: dict[int, _Incoming] = {}
+        self.refused = 0
+        self.dropped = 0
+        self._bind, self._addresses = bind, dict(addresses)
+        self._streams_to: dict[int, asyncio.Transport] = {}
+        self._pending: dict[int, list[bytes]] = {}
+        self._server: asyncio.Server | None = None
+        self._dialling: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen and begin to dial. Raises OSError when the address cannot be bound."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Incoming(self), *self._bind)
+        self._dialling = [loop.create_task(self._dial(peer)) for peer in sorted(self.peers)]
+
+    async def stop(self) -> None:
+        """Close every stream."""
+        for task in self._dialling:
+            task.cancel()
+        await asyncio.gather(*self._dialling, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        for transport in [*self.incoming, *self._streams_to.values()]:
+            transport.abort()
+
+    def connected(self, peer: int) -> bool:
+        """Whether frames to this peer have a stream to go on."""
+        return peer in self._streams_to
+
+    def send(self, peer: int, kind: Frame, payload: bytes) -> bool:
+        """Queue a frame; it leaves with all others of this loop turn. False: dropped."""
+        transport = self._streams_to.get(peer)
+        if transport is None or transport.get_write_buffer_size() > UNSENT_LIMIT_BYTES:
+            self.dropped += 1
+            return False
+        if not self._pending:
+            asyncio.get_running_loop().call_soon(self._flush)
+        frames = self._pending.setdefault(peer, [])
+        frames.append(HEAD.pack(len(payload), kind))
+        frames.append(payload)
+        return True
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        for peer, frames in pending.items():
+            transport = self._streams_to.get(peer)
+            if transport is not None:
+                transport.write(b"".join(frames))
+
+    async def _dial(self, peer: int) -> None:
+        """Keep a stream to this peer for as long as the node runs."""
+        loop = asyncio.get_running_loop()
+        delay_s = REDIAL_MIN_S
+        while True:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    transport, stream = await loop.create_connection(_Outgoing, *self._addresses[peer])
+            except OSError:  # TimeoutError is one
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
+                delay_s = min(delay_s * 2, REDIAL_MAX_S)
+                continue
+            _tune(transport)
+            hello = msgspec.msgpack.encode(Hello(MAGIC, PROTOCOL_VERSION, self.cluster, self.node, peer))
+            transport.write(HEAD.pack(len(hello), Frame.HELLO) + hello)
+            self._streams_to[peer] = transport
+            dialled_at = loop.time()
+            try:
+                await stream.lost
+            finally:
+                del self._streams_to[peer]
+                self._pending.pop(peer, None)
+                transport.abort()
+            lasted = loop.time() - dialled_at > REDIAL_MAX_S
+            delay_s = REDIAL_MIN_S if lasted else min(delay_s * 2, REDIAL_MAX_S)
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
