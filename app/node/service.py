@@ -22,8 +22,8 @@ from app.node.protocols import Disk
 from app.node.rpc import Method, Outcome, Rpc
 from app.node.runner import GroupRunner, NotLeading
 from app.node.status import ROLE_NAMES, MemberStatus, NodeStatus
-from app.raft import AppendEntries, NotLeader, decode, encode
-from app.raft.messages import AnyMessage
+from app.raft import NotLeader, decode, encode
+from app.raft.messages import AnyMessage, AppendEntries
 from app.transport import Frame, PeerNetwork
 from app.version import VERSION
 

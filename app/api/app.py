@@ -1,0 +1,151 @@
+"""The HTTP side of a node as one FastAPI application.
+
+Theory: FastAPI routes, documents and serves the pages; the routes themselves are `Operation`s, answered by
+`Endpoint`s. A hot route is looked up before FastAPI is entered, since its middleware and router cost more
+than a publish does.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from app.api import schemas
+from app.api.calls import Answer, Receive, Scope, Send
+from app.api.classic import Classic, refusal
+from app.api.cluster import ClusterRoutes
+from app.api.docs import add_docs
+from app.api.endpoint import Endpoint, HotPaths
+from app.api.health import Health
+from app.api.messages import Messages
+from app.api.metrics import Meters, Metrics
+from app.api.operations import Operation
+from app.api.polls import LongPolls
+from app.api.problems import CODES, Problem, problem_answer
+from app.api.topics import Topics
+from app.version import VERSION
+
+_DESCRIPTION = """A message queue replicated by Raft. An answer of success means: the operation is on the disks of a
+majority, and no fault that leaves a majority's disks readable can undo it. Any node takes any request.
+
+Errors of `/v1` are `application/problem+json` (RFC 9457) with a stable `code`, `retryable`, and `outcome`: `committed`,
+`not_committed`, or `unknown` (it may still take effect; a retry with the same `Idempotency-Key` is safe). The classic
+routes answer `{"success": false}` and say the same in the headers `RMQ-Code`, `RMQ-Detail` and `RMQ-Outcome`.
+
+Whatever the route, a request that is no HTTP/1.1 is answered with 400, one that does not arrive in time with 408, one
+with too long a path with 414, and one with too many headers with 431."""
+_TAGS = [
+    {"name": "classic", "description": "Five routes as simple REST message queues have them."},
+    {"name": "topics", "description": "Create, look at, delete, list."},
+    {"name": "messages", "description": "Publish and receive."},
+    {"name": "cluster", "description": "Members and leadership."},
+    {"name": "operations", "description": "For supervisors and monitoring."},
+]
+
+
+class OperationRoute(APIRoute):
+    """A route that FastAPI matches and documents, and an `Endpoint` answers in place of FastAPI's own machinery."""
+
+    def __init__(self, operation: Operation, endpoint: Endpoint) -> None:
+        async def documented() -> None: ...
+
+        super().__init__(
+            operation.path, documented, methods=[operation.method], name=operation.name, tags=[operation.tag],
+            summary=operation.summary, description=operation.description, operation_id=operation.name,
+            status_code=min(operation.answers), response_class=Response, openapi_extra=operation.openapi(),
+        )  # fmt: skip
+        self.app = endpoint
+        self.operation = operation
+
+
+class Api(FastAPI):
+    """FastAPI with a door of its own for hot paths."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            title="RMQ", version=VERSION, description=_DESCRIPTION, openapi_tags=_TAGS, docs_url=None, redoc_url=None,
+            redirect_slashes=False,
+        )  # fmt: skip
+        self.hot_paths = HotPaths()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            found = self.hot_paths.find(scope["method"], scope["path"])
+            if found is not None:
+                await found[0].serve(scope, receive, send, found[1])
+                return
+        await super().__call__(scope, receive, send)
+
+    def add(self, operation: Operation, meters: Meters) -> None:
+        """Serve an operation."""
+        endpoint = Endpoint(operation, meters.route(operation.name))
+        self.router.routes.append(OperationRoute(operation, endpoint))
+        if operation.hot:
+            self.hot_paths.add(operation, endpoint)
+
+    def openapi(self) -> dict[str, Any]:
+        """OpenAPI of all operations, with the structs of `schemas` as components."""
+        if self.openapi_schema is None:
+            found = get_openapi(
+                title=self.title, version=self.version, description=self.description, routes=self.routes, tags=_TAGS
+            )
+            found.setdefault("components", {}).setdefault("schemas", {}).update(schemas.components())
+            self.openapi_schema = found
+        return self.openapi_schema
+
+    def operations_at(self, scope: Scope) -> list[Operation]:
+        """The operations that the path has, whatever the method."""
+        routes = [route for route in self.routes if isinstance(route, OperationRoute)]
+        return [route.operation for route in routes if route.matches(scope)[0] is not Match.NONE]
+
+
+def create_app(node: Any, settings: Any) -> FastAPI:
+    """The application over a node.
+
+    `node`: the facade of `app.node`; nothing of it is called before the first request. `settings`:
+    classic_strict, classic_timeout_ms and body_limit_bytes are read.
+    """
+    app = Api()
+    meters = Meters()
+    polls = LongPolls(node.machine, node.stopping)
+    groups = (
+        Classic(node, settings, meters), Topics(node, settings), Messages(node, settings, polls, meters),
+        ClusterRoutes(node, settings), Health(node), Metrics(node, meters, polls.waiting),
+    )  # fmt: skip
+    for group in groups:
+        for operation in group.operations():
+            app.add(operation, meters)
+    add_docs(app)
+    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(Exception, _defect)
+    return app
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    found = request.app.operations_at(request.scope)
+    if error.status_code != 405:
+        return _response(problem_answer(Problem("route_not_found", CODES["route_not_found"].example)))
+    allowed = ", ".join(sorted(operation.method for operation in found)) or "GET"
+    problem = Problem("method_not_allowed", f"The path takes: {allowed}.", headers=((b"allow", allowed.encode()),))
+    return _response(refusal(problem) if found and found[0].classic else problem_answer(problem))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    """An exception outside of an operation; the server writes it to its log."""
+    return _response(problem_answer(Problem("internal", CODES["internal"].example)))
+
+
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    return response

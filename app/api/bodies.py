@@ -1,0 +1,184 @@
+"""Reading and decoding request bodies.
+
+Rules of this file: a body is counted while it streams, and refused at the first byte too many, whatever its
+Content-Length claims; nothing is decoded before its size, type and encoding are known to be right; every
+way in which bytes can fail to be what a route takes ends in a `Problem` that names it, never in another
+exception. Values that are stored as they came (`msgspec.Raw`) are checked to the last byte first, because
+whoever receives them has to be able to read them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from app.api.calls import Call, ClientGone
+from app.api.problems import Problem
+
+T = TypeVar("T")
+
+_FORM = b"application/x-www-form-urlencoded"
+"""What curl calls a body whose type it was not told."""
+_HUGE_NUMBER = re.compile(rb"[0-9]{309}")
+"""No double has more digits before its point (RFC 8259, 6)."""
+
+
+async def read_body(call: Call, limit_bytes: int) -> bytes:
+    """The whole body; Problem body_too_large above the limit, ClientGone when the client hung up before its end."""
+    declared = call.headers.get(b"content-length")
+    if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > limit_bytes):
+        # Who asked before sending (Expect) will not send now: the connection has no next request on it.
+        close = ((b"connection", b"close"),) if b"expect" in call.headers else ()
+        raise _too_large(limit_bytes, close)
+    message = await call.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
+    if not message.get("more_body", False):
+        return body
+    chunks, size_bytes = [body], len(body)
+    while message.get("more_body", False):
+        message = await call.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise _too_large(limit_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit_bytes: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Problem:
+    return Problem("body_too_large", f"A body may have at most {limit_bytes} bytes.", headers=headers)
+
+
+def require_json(call: Call, *, lenient: bool = False) -> None:
+    """Refuse a body that does not say that it is JSON in UTF-8, uncompressed.
+
+    Lenient is for the classic routes: a body without a type, or with curl's default, is taken as JSON.
+    """
+    if call.headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        raise Problem("unsupported_media_type", "The body must be sent without Content-Encoding.")
+    value = call.headers.get(b"content-type", b"")
+    if value == b"application/json":
+        return
+    kind, _, options = value.lower().partition(b";")
+    kind = kind.strip()
+    if lenient and kind in (b"", _FORM):
+        return
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
+    for option in options.split(b";"):
+        name, _, charset = option.strip().partition(b"=")
+        if name == b"charset" and charset.strip(b'"') not in (b"utf-8", b"utf8", b"us-ascii"):
+            raise Problem("unsupported_media_type", "JSON is sent in UTF-8; leave the charset out.")
+
+
+class BodyDecoder:
+    """Decodes bodies of one struct. `names` are the fields whose repetition is refused, as it may hide a mistake."""
+
+    def __init__(self, kind: type[T], *names: str) -> None:
+        self._decoder = msgspec.json.Decoder(kind)
+        self._quoted = [b'"%s"' % name.encode() for name in names]
+
+    def decode(self, body: bytes) -> Any:
+        """The struct; Problem malformed_json or invalid_body with the place of the mistake."""
+        try:
+            value = self._decoder.decode(body)
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+            refuse(error, body)
+        for name in self._quoted:
+            if body.count(name) > 1:
+                _refuse_duplicates(body)
+                break
+        return value
+
+
+def refuse(error: Exception, body: bytes) -> NoReturn:
+    """Turn what the decoder said into a Problem."""
+    if isinstance(error, msgspec.ValidationError):
+        raise Problem("invalid_body", f"{_first_line(error)}.") from None
+    if isinstance(error, RecursionError):
+        raise Problem("malformed_json", "The JSON is nested too deeply.") from None
+    if isinstance(error, UnicodeDecodeError):
+        raise Problem("malformed_json", "The body is not valid UTF-8.") from None
+    if not body.strip():
+        raise Problem("malformed_json", "The body is empty: send a JSON object.") from None
+    if b"\\ud" in body.lower():
+        raise Problem("malformed_json", f"{_first_line(error)}, or a lone surrogate.") from None
+    raise Problem("malformed_json", f"{_first_line(error)}.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300].rstrip(".") if str(error) else "The JSON cannot be read"
+
+
+_decode_any = msgspec.json.Decoder().decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def check_text(raw: msgspec.Raw) -> bytes:
+    """The bytes of a JSON string value, checked; Problem when it is another kind of value or no valid text."""
+    try:
+        _decode_text(raw)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        refuse(error, bytes(raw))
+    return bytes(raw)
+
+
+def check_value(raw: msgspec.Raw) -> bytes:
+    """The bytes of any JSON value, checked: UTF-8, no lone surrogate, no number beyond a double."""
+    value = bytes(raw)
+    try:
+        _decode_any(value)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        refuse(error, value)
+    if len(value) > 308 and _HUGE_NUMBER.search(value):
+        _refuse_huge_numbers(value)
+    return value
+
+
+def _refuse_huge_numbers(value: bytes) -> None:
+    """The slow look, after the fast one found a long row of digits: it may stand in a string, or after a point."""
+
+    def parse_int(text: str) -> int:
+        if len(text.lstrip("-")) > 308:
+            raise Problem("invalid_body", "A number in the body is out of range.")
+        return 0
+
+    json.loads(value, parse_int=parse_int)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON with all its fields, repeated ones too."""
+
+    def repeated(self) -> str | None:
+        """The first name that stands twice."""
+        seen: set[str] = set()
+        for name, _ in self:
+            if name in seen:
+                return name
+            seen.add(name)
+        return None
+
+
+def _refuse_duplicates(body: bytes) -> None:
+    """The slow look, after the fast one found a name twice: it may stand in a message's own value, which is free."""
+    try:
+        top = json.loads(body, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return
+    objects = [top] if isinstance(top, _Pairs) else []
+    for name, value in list(objects[0]) if objects else []:
+        if name == "messages" and isinstance(value, list):
+            objects.extend(item for item in value if isinstance(item, _Pairs))
+    for item in objects:
+        name = item.repeated()
+        if name is not None:
+            raise Problem("invalid_body", f"Object contains the field `{name[:64]}` twice.")

@@ -1,0 +1,67 @@
+"""One request in, one answer out: the small layer between ASGI and the routes.
+
+Rules of this file: a handler takes a `Call` and returns an `Answer`, or raises; it never sees `send`. An
+answer is complete before its first byte leaves, so that an error can never follow half an answer. Nothing
+here knows a route, and nothing here knows the queue.
+
+All routes of the API go this way rather than through per-field models: one publish costs a third of what it
+costs through them, and every refusal is worded in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
+NO_STORE: Header = (b"cache-control", b"no-store")
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete: there is nobody to answer."""
+
+
+class Answer(NamedTuple):
+    """A complete response. `headers` without length and content options, which `respond` adds."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[Header, ...] = (JSON,)
+
+
+class Call:
+    """One request. `headers`: names in lower case; of a repeated header the last one stands."""
+
+    __slots__ = ("headers", "parameter", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, parameter: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.parameter = parameter
+        """What stands in the path's placeholder, percent-decoded; empty where the path has none."""
+
+    async def disconnected(self) -> None:
+        """Return when the client hangs up. Only after the body was read, and by one waiter at a time."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+async def respond(answer: Answer, send: Send) -> None:
+    """Send a complete answer. 204 carries neither body nor length (RFC 9110, 8.6)."""
+    if answer.status == 204:
+        assert not answer.body
+        headers = [*answer.headers, NO_SNIFF]
+    else:
+        headers = [*answer.headers, NO_SNIFF, (b"content-length", b"%d" % len(answer.body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

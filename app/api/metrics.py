@@ -1,0 +1,154 @@
+"""Counters of the API and gauges of the node, in Prometheus' format.
+
+Rules of this file: what hot routes pay is an index into a list and an addition; names, labels and text come
+into being when somebody asks. A registry of its own, so that nothing else in the process leaks in. Labels
+come from small closed sets; topics are listed up to a bound.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from app.api.calls import NO_STORE, Answer, Call
+from app.api.operations import Operation
+
+BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
+LISTED_TOPICS = 100
+"""Topics with a line of their own; the rest is in the total."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class RouteMeter:
+    """What one route has cost."""
+
+    __slots__ = ("counts", "name", "statuses", "sum_s")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+        self.statuses: dict[int, int] = {}
+
+    def observe(self, status: int, elapsed_s: float) -> None:
+        """Count one answer."""
+        self.counts[bisect_left(BUCKETS_S, elapsed_s)] += 1
+        self.sum_s += elapsed_s
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+class Meters:
+    """All of the API's counters. `published` and `consumed` count messages through this node."""
+
+    def __init__(self) -> None:
+        self.routes: list[RouteMeter] = []
+        self.published = 0
+        self.consumed = 0
+
+    def route(self, name: str) -> RouteMeter:
+        """The meter of a new route."""
+        meter = RouteMeter(name)
+        self.routes.append(meter)
+        return meter
+
+
+class Metrics:
+    """The route /metrics over one node."""
+
+    def __init__(self, node: Any, meters: Meters, waiting: Any) -> None:
+        self._node = node
+        self._meters = meters
+        self._waiting = waiting
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    async def look(self, call: Call) -> Answer:
+        """GET /metrics."""
+        headers = ((b"content-type", CONTENT_TYPE.encode()), NO_STORE)
+        return Answer(200, generate_latest(self._registry), headers)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time: the registry would collect, and the node may not stand yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        yield from self._node_metrics()
+        yield from self._route_metrics()
+        yield from self._topic_metrics()
+
+    def _node_metrics(self) -> Iterator[Metric]:
+        status = self._node.status()
+        role = GaugeMetricFamily("rmq_role", "1 for the role that this node has", labels=["role"])
+        for name in ("Leader", "Follower", "Candidate"):
+            role.add_metric([name], float(status.role == name))
+        yield role
+        yield GaugeMetricFamily("rmq_leader", "The leader's id; -1 when none is known", _or_none(status.leader))
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(f"rmq_{name}", text, float(getattr(status, name)))
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"rmq_{name}", text, float(getattr(status, name)))
+        yield GaugeMetricFamily("rmq_uptime_seconds", "Time since the start", status.uptime_s)
+        # The commit index counts every entry that this log ever committed, and survives a restart.
+        yield CounterMetricFamily("rmq_commits", "Entries committed", float(status.commit_index))
+
+    def _route_metrics(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily("rmq_requests", "Answers by route and status", labels=["route", "status"])
+        latency = HistogramMetricFamily("rmq_request_duration_seconds", "Time to answer, by route", labels=["route"])
+        for meter in self._meters.routes:
+            if not meter.statuses:
+                continue
+            for status, count in sorted(meter.statuses.items()):
+                answers.add_metric([meter.name, str(status)], count)
+            latency.add_metric([meter.name], _cumulated(meter.counts), meter.sum_s)
+        yield answers
+        yield latency
+        yield CounterMetricFamily("rmq_published_messages", "Published through this node", self._meters.published)
+        yield CounterMetricFamily("rmq_consumed_messages", "Handed out through this node", self._meters.consumed)
+        yield GaugeMetricFamily("rmq_long_polls", "Requests that wait for a message", self._waiting())
+
+    def _topic_metrics(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily("rmq_topic_messages", f"Messages waiting, {LISTED_TOPICS} topics", labels=["topic"])
+        for topic in self._node.machine.topics("", limit=LISTED_TOPICS, after=None):
+            depth.add_metric([topic.name], topic.messages)
+        yield depth
+
+    def operations(self) -> list[Operation]:
+        """The route."""
+        text = {"schema": {"type": "string"}, "examples": {"metrics": {"summary": "A line", "value": "rmq_term 3.0\n"}}}
+        return [
+            Operation(
+                method="GET", path="/metrics", name="get_metrics", tag="operations", summary="Metrics for Prometheus",
+                description="Of this node: role, term, positions, requests with latencies, depth of topics, process.",
+                handler=self.look,
+                answers={200: {"description": "Prometheus' text format", "content": {CONTENT_TYPE: text}}},
+            )
+        ]  # fmt: skip
+
+
+_GAUGES = {
+    "term": "The current term", "first_log_index": "First entry in the log", "last_log_index": "Last entry in the log",
+    "commit_index": "Last entry known to be committed", "applied_index": "Last entry applied to the state",
+    "ready": "1 when the node may be sent work", "disk_full": "1 when the log has no room",
+    }  # fmt: skip
+_COUNTERS = {
+    "elections_started": "Elections that this node stood for", "syncs": "Times that the log was synced to the disk",
+    "strangers_refused": "Messages from outside the cluster that were refused",
+}  # fmt: skip
+
+
+def _or_none(leader: int | None) -> float:
+    return -1.0 if leader is None else float(leader)
+
+
+def _cumulated(counts: list[int]) -> list[tuple[str, float]]:
+    total, found = 0, []
+    for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
+        total += count
+        found.append((bound, float(total)))
+    return found

@@ -1,0 +1,53 @@
+"""uvicorn, as a node wants it: fast parts, our limits, no signal handlers, an end that comes.
+
+Rules of this file: signals belong to the composition root. To stop, it sets `node.stopping` first (long polls
+end), then `server.should_exit`; requests in flight have `shutdown_timeout_s` from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.api.server_protocol import limited_protocol
+
+KEEP_ALIVE_S = 75
+"""Longer than what common clients and proxies keep (60 s), so that they close first and lose no request."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its grip on signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to whoever runs the process."""
+        yield
+
+
+def build_server(app: FastAPI, settings: Any) -> Server:
+    """A server for the application on `settings.me.client_bind`; `await server.serve()` runs it.
+
+    Of the settings request_timeout_s and shutdown_timeout_s are read, too.
+    """
+    bind = settings.me.client_bind
+    config = uvicorn.Config(
+        app,
+        host=bind.host,
+        port=bind.port,
+        loop="uvloop",
+        http=limited_protocol(settings.request_timeout_s),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(0.1, settings.shutdown_timeout_s - 1),
+    )
+    return Server(config)

@@ -1,0 +1,85 @@
+"""Claims: answers that a retry can ask for again by its key.
+
+A claim belongs to a topic and a kind of command, and lives until its topic's window has passed in log time. There is
+a bound on their number and on their size; beyond it the oldest go first, so a key is honoured for its whole window
+unless more than that came after it. A claim whose time is over is as good as absent, swept away or not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.broker.digest import row_digest
+from app.broker.state import State, Topic
+
+PUBLISH = 1
+RECEIVE = 2
+
+CLAIMS_MAX = 100_000
+CLAIMS_BYTES_MAX = 64 << 20
+SWEEP_ROWS = 512
+"""The most that one command sweeps away, so that none takes long; a bound may be passed by for that while."""
+
+_COLUMNS = "id, topic_id, kind, key, fingerprint, expires_ms, answer"
+
+
+class Claim(NamedTuple):
+    """A row of `claim`."""
+
+    id: int
+    topic_id: int
+    kind: int
+    key: str
+    fingerprint: bytes
+    expires_ms: int
+    answer: bytes
+
+    def size_bytes(self) -> int:
+        """What it counts towards the bound."""
+        return len(self.answer) + len(self.fingerprint) + len(self.key)
+
+
+def find(state: State, topic: Topic, kind: int, key: str) -> Claim | None:
+    """The living claim under that key. One that has expired is removed on the way."""
+    rows = state.sql.execute(
+        f"SELECT {_COLUMNS} FROM claim WHERE topic_id = ? AND kind = ? AND key = ?", (topic.id, kind, key)
+    ).fetchall()
+    if not rows:
+        return None
+    claim = Claim._make(rows[0])
+    if claim.expires_ms > state.numbers.time_ms:
+        return claim
+    _remove(state, claim)
+    return None
+
+
+def remember(state: State, topic: Topic, kind: int, key: str, fingerprint: bytes, answer: bytes) -> None:
+    """Claim the key for this answer; `find` has just said that nobody has it."""
+    numbers = state.numbers
+    expires_ms = numbers.time_ms + topic.settings.dedup_window_ms
+    claim = Claim(numbers.next_claim_id, topic.id, kind, key, fingerprint, expires_ms, answer)
+    state.sql.execute(f"INSERT INTO claim ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", claim)
+    numbers.next_claim_id += 1
+    numbers.claims += 1
+    numbers.claims_bytes += claim.size_bytes()
+    state.rows_digest += row_digest(claim)
+    _sweep(state)
+
+
+def _sweep(state: State) -> None:
+    numbers = state.numbers
+    for _ in range(SWEEP_ROWS):
+        over = numbers.claims > CLAIMS_MAX or numbers.claims_bytes > CLAIMS_BYTES_MAX
+        if not over:
+            oldest = state.sql.execute("SELECT expires_ms FROM claim ORDER BY id LIMIT 1").fetchall()
+            if not oldest or oldest[0][0] > numbers.time_ms:
+                return
+        _remove(state, Claim._make(state.sql.execute(f"SELECT {_COLUMNS} FROM claim ORDER BY id LIMIT 1").fetchall()[0]))
+
+
+def _remove(state: State, claim: Claim) -> None:
+    state.sql.execute("DELETE FROM claim WHERE id = ?", (claim.id,))
+    assert state.sql.rowcount == 1
+    state.numbers.claims -= 1
+    state.numbers.claims_bytes -= claim.size_bytes()
+    state.rows_digest -= row_digest(claim)

@@ -1,0 +1,155 @@
+"""The database as files: open it, make it, replace it.
+
+A file is opened through SQLite's "unix-excl" VFS: one process has it to itself, its connections share the WAL index
+in memory, and no commit pays for file locks (a third of its time). Nothing but SQLite may open the live file, not
+even to sync it: closing any descriptor of it would drop the process's lock (sqlite.org/howtocorrupt.html, 2.2).
+
+WAL mode with synchronous=NORMAL: a commit is in the operating system's hands (it survives a killed process), on the
+disk only after a checkpoint. The log covers the difference.
+
+Installing a snapshot is decided by one rename, to `<path>.install`; what follows can be done again from any point,
+and `open_file` does it: the old write-ahead log must be durably gone before the new database takes the old one's name,
+else its frames would be replayed into a database that they do not belong to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from functools import cache
+from urllib.parse import quote
+
+import msgspec
+
+from app.broker.errors import StateDamaged, StateInUse, is_busy, is_damaged
+from app.broker.schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA
+from app.broker.state import Numbers, decode_numbers
+
+MEMORY = ":memory:"
+CACHE_KIB = 16 << 10
+LOCK_WAIT_S = 1.0
+
+
+def open_memory(image: bytes | None = None) -> sqlite3.Connection:
+    """A database in memory: `image`, or an empty state."""
+    connection = _connect(MEMORY)
+    connection.deserialize(_empty_image() if image is None else image)
+    _check_format(connection, MEMORY)
+    return connection
+
+
+def open_file(path: str) -> sqlite3.Connection:
+    """The writer's connection to the database at `path`, made anew where there is none. An install that was cut short
+    is completed first. Raises StateDamaged, StateInUse."""
+    if os.path.exists(path + ".install"):
+        _complete_install(path)
+    is_new = not os.path.exists(path)
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if _is_blank(connection):
+            _create(connection)
+        _check_format(connection, path)
+    except BaseException as error:
+        connection.close()
+        if is_busy(error):
+            raise StateInUse(path) from error
+        if is_damaged(error):
+            raise StateDamaged(path, str(error)) from error
+        raise
+    if is_new:
+        sync_directory(path)
+    return connection
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """One more connection to the database at `path`, with our settings."""
+    connection = _connect(f"file:{quote(path)}?vfs=unix-excl", uri=True)
+    for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", f"cache_size = -{CACHE_KIB}"):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    connection.execute("PRAGMA temp_store = MEMORY").fetchall()
+    return connection
+
+
+def image_of(connection: sqlite3.Connection) -> bytes:
+    """The whole database as bytes that `open_memory` accepts."""
+    image = bytearray(connection.serialize())
+    # Bytes 18 and 19 say WAL (2) or not (1); memory knows no WAL (sqlite.org/fileformat.html, 1.3.3).
+    image[18:20] = b"\x01\x01"
+    return bytes(image)
+
+
+def inspect(path: str) -> Numbers:
+    """The machine's numbers in the snapshot at `path`, which no one has open. Raises StateDamaged."""
+    try:
+        with contextlib.closing(_connect(f"file:{quote(path)}?immutable=1", uri=True)) as connection:
+            _check_format(connection, path)
+            return decode_numbers(connection.execute("SELECT numbers FROM hot WHERE id = 0").fetchall()[0][0])
+    except sqlite3.DatabaseError as error:
+        raise StateDamaged(path, str(error)) from error
+
+
+def decide_install(incoming: str, path: str) -> None:
+    """From here on the database at `path` is what the file `incoming` holds, whatever happens."""
+    sync_file(incoming)
+    os.rename(incoming, path + ".install")
+    sync_directory(path)
+
+
+def _complete_install(path: str) -> None:
+    for suffix in ("-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+    sync_directory(path)
+    os.rename(path + ".install", path)
+    sync_directory(path)
+
+
+def sync_file(path: str) -> None:
+    """Make the content of a file that no connection has open durable."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in the directory of `path` durable."""
+    descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(name: str, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(name, uri=uri, isolation_level=None, check_same_thread=False, timeout=LOCK_WAIT_S)
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0] == 0
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO hot (id, numbers) VALUES (0, ?)", (msgspec.msgpack.encode(Numbers()),))
+    connection.execute("COMMIT")
+
+
+@cache
+def _empty_image() -> bytes:
+    with contextlib.closing(_connect(MEMORY)) as connection:
+        _create(connection)
+        return image_of(connection)
+
+
+def _check_format(connection: sqlite3.Connection, path: str) -> None:
+    application = connection.execute("PRAGMA application_id").fetchall()[0][0]
+    version = connection.execute("PRAGMA user_version").fetchall()[0][0]
+    if application != APPLICATION_ID:
+        raise StateDamaged(path, "this is not the state database of a broker")
+    if version != FORMAT_VERSION:
+        raise StateDamaged(path, f"its format is {version}, this program reads {FORMAT_VERSION}")

@@ -1,0 +1,235 @@
+"""The replicated state machine: committed entries in, answers out, the same on every replica (paper, section 2).
+
+Rules of this file. The machine reads no clock and no randomness: its time is the largest stamp applied so far. A call
+of `apply` is one transaction, and how entries are spread over calls leaves no trace. No command makes it raise: what
+cannot be done is refused in an answer. The applied index moves in the same transaction as its effects.
+
+Threads. `_gate` is held by whoever touches the writer's connection: apply, queries, install, close. `_upkeep` is held
+by checkpoint and snapshot, which have their own connections; install and close take it too, and always first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from app.broker import files, queries, upkeep
+from app.broker.commands import BadCommand, CreateTopic, DeleteTopic, Publish, Receive, decode
+from app.broker.errors import StateFull, is_full
+from app.broker.item import Item
+from app.broker.publish import publish
+from app.broker.receive import receive
+from app.broker.results import BAD_COMMAND, refuse
+from app.broker.state import State
+from app.broker.topics import create_topic, delete_topic, reap
+
+Watcher = Callable[[str], None]
+
+HANDLERS: dict[type, Callable[[State, object], bytes]] = {
+    CreateTopic: create_topic,
+    DeleteTopic: delete_topic,
+    Publish: publish,
+    Receive: receive,
+}
+"""What each kind of command does. A handler answers with an encoded result, and has checked all before it writes."""
+
+
+class Machine:
+    """One queue over one SQLite database. Apply and the queries belong to one thread at a time."""
+
+    def __init__(self, path: str, connection) -> None:
+        """Not for callers: use `open` or `deserialize`."""
+        self.path = path
+        self._gate = threading.Lock()
+        self._upkeep = threading.Lock()
+        self._abandon = threading.Event()
+        self._watchers: dict[str, dict[Watcher, None]] = {}
+        self._take(connection)
+
+    @classmethod
+    def open(cls, path: str) -> Machine:
+        """The machine whose state is the file at `path`, made empty where there is none; ":memory:" for one that no
+        disk ever sees. Raises StateDamaged, StateInUse."""
+        return cls(path, files.open_memory() if path == files.MEMORY else files.open_file(path))
+
+    @classmethod
+    def deserialize(cls, image: bytes) -> Machine:
+        """A machine in memory with the state that `serialize` gave."""
+        return cls(files.MEMORY, files.open_memory(image))
+
+    def serialize(self) -> bytes:
+        """The whole state as bytes."""
+        with self._gate:
+            return files.image_of(self._connection)
+
+    def _take(self, connection) -> None:
+        self._connection = connection
+        self._state = State(connection)
+        self._durable_index = 0
+        self._publish_position()
+
+    def _publish_position(self) -> None:
+        numbers = self._state.numbers
+        self.applied_index: int = numbers.applied_index
+        self.applied_term: int = numbers.applied_term
+        self.time_ms: int = numbers.time_ms
+        self.configuration: bytes | None = self._state.configuration
+
+    # --- applying
+
+    def apply(self, items: Sequence[Item]) -> list[bytes | None]:
+        """Apply entries in one transaction. -> for each, its encoded result; None for one that carries no command.
+        Their indices continue the applied index. Raises StateFull: nothing changed, the same items may come again."""
+        if not items:
+            return []
+        with self._gate:
+            answers = self._transact(items)
+            woken = self._state.woken
+            if woken:
+                self._state.woken = {}
+        if woken and self._watchers:
+            self._wake(list(woken))
+        return answers
+
+    def _transact(self, items: Sequence[Item]) -> list[bytes | None]:
+        state = self._state
+        try:
+            state.sql.execute("BEGIN IMMEDIATE")
+            answers = [self._apply_one(state, item) for item in items]
+            reap(state)
+            state.flush()
+            state.sql.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._state = State(self._connection)
+            if is_full(error):
+                raise StateFull("no disk space for the state") from error
+            raise
+        self._publish_position()
+        return answers
+
+    @staticmethod
+    def _apply_one(state: State, item: Item) -> bytes | None:
+        numbers = state.numbers
+        assert item.index == numbers.applied_index + 1, (item.index, numbers.applied_index)
+        assert item.term >= numbers.applied_term, (item.term, numbers.applied_term)
+        numbers.applied_index = item.index
+        numbers.applied_term = item.term
+        if item.time_ms > numbers.time_ms:
+            numbers.time_ms = item.time_ms
+        if item.configuration is not None:
+            state.configure(item.configuration)
+        if item.command is None:
+            return None
+        try:
+            command = decode(item.command)
+        except BadCommand as error:
+            return refuse(BAD_COMMAND, str(error))
+        return HANDLERS[type(command)](state, command)
+
+    # --- watching
+
+    def watch(self, topic: str, watcher: Watcher) -> None:
+        """Call `watcher(topic)` after each commit in which that topic got a message, there or not yet; after an
+        install, in any case. It is called in the applying thread, must be quick and must not raise."""
+        self._watchers.setdefault(topic, {})[watcher] = None
+
+    def unwatch(self, topic: str, watcher: Watcher) -> None:
+        """Undo `watch`; nothing happens where there is none."""
+        watchers = self._watchers.get(topic)
+        if watchers is not None:
+            watchers.pop(watcher, None)
+            if not watchers:
+                del self._watchers[topic]
+
+    def _wake(self, topics: list[str]) -> None:
+        for topic in topics:
+            for watcher in list(self._watchers.get(topic, ())):
+                watcher(topic)
+
+    # --- comparing replicas
+
+    def state_hash(self) -> tuple[int, str]:
+        """-> (applied index, 32 hex digits). Replicas that applied the same log to the same index say the same."""
+        with self._gate:
+            return self.applied_index, self._state.hash()
+
+    def audit(self) -> str:
+        """The hash of `state_hash`, recomputed from all rows; they differ only if the tables are not what they should
+        be. Reads the whole database, and keeps the writer waiting: for tests."""
+        with self._gate:
+            return queries.audit(self._state)
+
+    # --- durability, from other threads
+
+    def checkpoint(self) -> int:
+        """Bring the state to the disk. -> the applied index up to which it surely is there; the last one known where
+        a snapshot or another checkpoint is under way. Blocks its thread, not the writer."""
+        if self.path == files.MEMORY:
+            return self.applied_index
+        if self._upkeep.acquire(blocking=False):
+            try:
+                durable_index = upkeep.checkpoint(self.path, self._gate)
+                if durable_index is not None:
+                    assert durable_index >= self._durable_index
+                    self._durable_index = durable_index
+            finally:
+                self._upkeep.release()
+        return self._durable_index
+
+    def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
+        """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied
+        index, its term, configuration). Raises StateFull, SnapshotAbandoned; then there is no file at `path`."""
+        if self.path == files.MEMORY:
+            with self._gate:
+                with open(path, "wb") as file:
+                    file.write(files.image_of(self._connection))
+                return self.applied_index, self.applied_term, self.configuration
+        with self._upkeep:
+            return upkeep.copy(self.path, path, self._abandon.is_set)
+
+    def install(self, path: str) -> None:
+        """Become the snapshot at `path`, which is used up; its file must lie on the same file system. A crash leaves
+        the old state or the new one. Ends a snapshot under way. Raises StateDamaged for a file that is none, with
+        nothing changed."""
+        assert files.inspect(path).applied_index >= self.applied_index, "a snapshot must not lead back"
+        self._abandon.set()
+        with self._upkeep, self._gate:
+            self._abandon.clear()
+            if self.path == files.MEMORY:
+                self._connection.close()
+                with open(path, "rb") as file:
+                    self._take(files.open_memory(file.read()))
+                os.unlink(path)
+            else:
+                files.decide_install(path, self.path)
+                self._connection.close()
+                self._take(files.open_file(self.path))
+                self._durable_index = self.applied_index
+        self._wake(list(self._watchers))
+
+    def close(self) -> None:
+        """Release the database; what was applied is kept. Ends a snapshot under way. A second close does nothing."""
+        self._abandon.set()
+        with self._upkeep, self._gate:
+            self._connection.close()
+
+    # --- local reads
+
+    def topic(self, name: str) -> queries.TopicInfo | None:
+        """One topic by its name."""
+        with self._gate:
+            return queries.topic(self._state, name)
+
+    def topics(self, prefix: str = "", limit: int = 1000, after: int = 0) -> list[queries.TopicInfo]:
+        """Topics in the order of creation, up to `limit` of those with an id above `after`: give the last one's id to
+        get the next page."""
+        with self._gate:
+            return queries.topics(self._state, prefix, limit, after)
+
+    def counts(self) -> queries.Counts:
+        """Sums over all topics."""
+        with self._gate:
+            return queries.counts(self._state)

@@ -1,0 +1,116 @@
+"""Checkpoints and copies, taken in another thread beside the writer.
+
+Rules of this file: a connection of its own for each call, opened and closed here; SQLite's steps run without the
+interpreter's lock, and none may hold up the writer for longer than a few milliseconds.
+
+Checkpoint. PASSIVE never waits for anyone and nobody waits for it. What the log held when it began is on the disk
+afterwards, if it says so. The write-ahead log starts again from its beginning only when a commit finds all of it
+checkpointed; under a steady load that moment never comes by itself, so beyond WAL_RESTART_BYTES the last, short pass
+is made with the writer held off.
+
+Copy. A read transaction pins one state; the backup API copies its pages in small steps with a pause after each, and
+what was written is synced as it goes, since one large sync at the end would hold up the other files of the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from app.broker.errors import SnapshotAbandoned, StateFull, is_full
+from app.broker.files import connect, sync_directory
+from app.broker.state import Numbers, decode_numbers
+
+PASSES_MAX = 4
+WAL_RESTART_BYTES = 32 << 20
+PAGE_BYTES = 4096
+COPY_PAGES = 128
+COPY_PAUSE_S = 0.001
+COPY_SYNC_BYTES = 8 << 20
+
+
+def checkpoint(path: str, writer_held_off: AbstractContextManager) -> int | None:
+    """The applied index up to which the state at `path` is durable now; None when a reader of an older state stood
+    in the way. Entering `writer_held_off` keeps the writer from committing."""
+    with contextlib.closing(connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = FULL").fetchall()
+        durable: int | None = None
+        wal_bytes = 0
+        for _ in range(PASSES_MAX):
+            before = _numbers(connection).applied_index
+            if durable == before:
+                return durable
+            complete, wal_bytes = _pass(connection)
+            if not complete:
+                return durable
+            durable = before
+        if wal_bytes > WAL_RESTART_BYTES:
+            with writer_held_off:
+                before = _numbers(connection).applied_index
+                complete, _ = _pass(connection)
+            durable = before if complete else durable
+        return durable
+
+
+def _pass(connection: sqlite3.Connection) -> tuple[bool, int]:
+    """-> (whether all that was in the write-ahead log is durable in the database, that log's length in bytes)."""
+    busy, logged, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+    return busy == 0 and logged == copied, logged * PAGE_BYTES
+
+
+def copy(path: str, target: str, abandoned: Callable[[], bool]) -> tuple[int, int, bytes | None]:
+    """Write the state at `path` to a new file `target`, durably. -> (applied index, its term, configuration).
+    Raises SnapshotAbandoned as soon as `abandoned()`, StateFull; then there is no file at `target`."""
+    partial = target + ".partial"
+    try:
+        _discard(partial)
+        meta = _copy(path, partial, abandoned)
+        os.rename(partial, target)
+        sync_directory(target)
+        return meta
+    except BaseException as error:
+        _discard(partial)
+        if is_full(error):
+            raise StateFull("no disk space for a snapshot") from error
+        raise
+
+
+def _copy(path: str, partial: str, abandoned: Callable[[], bool]) -> tuple[int, int, bytes | None]:
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        source = stack.enter_context(contextlib.closing(connect(path)))
+        target = stack.enter_context(contextlib.closing(sqlite3.connect(partial, isolation_level=None)))
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1024"):
+            target.execute(f"PRAGMA {setting}").fetchall()
+        source.execute("BEGIN").fetchall()
+        numbers = _numbers(source)
+        found = source.execute("SELECT data FROM configuration").fetchall()
+        unsynced_bytes = 0
+
+        def pace(_status: int, _remaining: int, _total: int) -> None:
+            nonlocal unsynced_bytes
+            if abandoned():
+                raise SnapshotAbandoned
+            unsynced_bytes += COPY_PAGES * PAGE_BYTES
+            if unsynced_bytes >= COPY_SYNC_BYTES:
+                os.fdatasync(descriptor)
+                unsynced_bytes = 0
+            time.sleep(COPY_PAUSE_S)
+
+        source.backup(target, pages=COPY_PAGES, progress=pace)
+        os.fsync(descriptor)
+    return numbers.applied_index, numbers.applied_term, found[0][0] if found else None
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _numbers(connection: sqlite3.Connection) -> Numbers:
+    return decode_numbers(connection.execute("SELECT numbers FROM hot WHERE id = 0").fetchall()[0][0])

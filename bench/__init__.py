@@ -1,0 +1,5 @@
+"""Figures: how fast three local nodes publish, and how soon they go on when the leader is killed.
+
+Performance is measured here and nowhere else; no timed figure stands in a test. The load generator shares the
+machine with the nodes, so compare ratios measured in one run, not rates from different days.
+"""

@@ -1,0 +1,110 @@
+"""The house holds itself: imports point downwards, Raft stays pure, files and functions stay small.
+
+The order below is the one in docs/design.md; a package may import what stands after it, never what stands
+before it. `raft` and `broker` know nothing of each other, though both are below `node`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDER = ["__main__", "main", "api", "ui", "node", "config", "broker", "transport", "storage", "raft", "version"]
+STRANGERS = [("raft", "broker"), ("broker", "raft"), ("broker", "storage"), ("transport", "raft"), ("config", "broker")]
+PURE = {"raft": {"time", "socket", "asyncio", "os", "threading", "datetime", "secrets", "logging", "io", "pathlib"}}
+CLOCKLESS = {"broker": {"time", "datetime", "random", "secrets", "socket", "asyncio", "uuid"}}
+NO_FASTAPI = ["node", "broker", "transport", "storage", "raft", "config"]
+FILE_LINES, FUNCTION_LINES = 420, 70
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def package_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "app").parts
+    return parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Dotted names imported anywhere in the file, but not those for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or "", node.lineno
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def app_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(package of app, line) for each import of the project's own packages."""
+    for name, line in imports(path):
+        parts = name.split(".")
+        if parts[0] == "app" and len(parts) > 1 and parts[1] in ORDER:
+            yield parts[1], line
+
+
+APP = [path for path in sources("app") if path.name != "__init__.py" or path.parent.name != "app"]
+
+
+@pytest.mark.parametrize("path", APP, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downwards(path: Path) -> None:
+    own = package_of(path)
+    for package, line in app_imports(path):
+        assert ORDER.index(package) >= ORDER.index(own), f"line {line}: {own} must not import {package}"
+        assert (own, package) not in STRANGERS, f"line {line}: {own} knows nothing of {package}"
+
+
+@pytest.mark.parametrize("path", APP, ids=lambda path: str(path.relative_to(ROOT)))
+def test_packages_keep_away_from_what_is_not_theirs(path: Path) -> None:
+    own = package_of(path)
+    banned = PURE.get(own, set()) | (CLOCKLESS.get(own, set()) if path.name not in BESIDE_THE_LOG else set())
+    if own in NO_FASTAPI:
+        banned = banned | {"fastapi", "starlette", "uvicorn", "pydantic"}
+    for name, line in imports(path):
+        assert name.split(".")[0] not in banned, f"line {line}: {own} must not import {name}"
+
+
+BESIDE_THE_LOG = {"files.py", "upkeep.py"}
+"""The broker's files that move bytes beside the log: they pace themselves by a clock, and decide nothing."""
+
+
+@pytest.mark.parametrize("path", sources("app/raft"), ids=lambda path: path.name)
+def test_raft_draws_only_from_the_generator_it_is_given(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
+            assert node.attr == "Random", f"line {node.lineno}: random.{node.attr} is global"
+        if isinstance(node, ast.Name) and node.id in {"open", "input", "print"}:
+            pytest.fail(f"line {node.lineno}: {node.id} is input or output")
+
+
+@pytest.mark.parametrize("path", sources("app", "rmq", "chaos", "bench", "scripts"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_are_small_and_open_with_their_theory(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "the file does not say what it is for"
+    assert len(text.splitlines()) <= FILE_LINES, "split this file by reasons"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+def test_the_rules_are_not_vacuous() -> None:
+    packages = {package_of(path) for path in APP}
+    assert {"raft", "storage", "transport", "broker", "node", "api", "config"} <= packages
+    assert any(package == "raft" for path in sources("app/node") for package, _ in app_imports(path))
