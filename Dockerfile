@@ -1,5 +1,5 @@
 # The node, and nothing that it does not run. Builds on the official Python image as well as on a base made from
-# Debian's own packages (scripts/base_image.py): both have python3 with venv.
+# Debian's own packages (scripts/base_image.py): both have python3 with venv. What changes most stands last.
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -7,28 +7,28 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ARG PIP_DEFAULT_TIMEOUT
-# The last letter is a pattern so that the copy also works where the builder has no certificates of its own to add.
+# The last letter is a pattern, so that the copy also works where the builder has no certificates of its own to add.
 COPY requirements.txt .rmq/build/ca-certificates.cr[t] /build/
 RUN if [ -f /build/ca-certificates.crt ]; then export PIP_CERT=/build/ca-certificates.crt; fi \
  && python3 -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check -r /build/requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet pip
+# The root file system is read-only at run time: compile now, and do not look at time stamps at every start.
+COPY . /src/
+RUN mkdir /opt/rmq && cd /src && cp -r app config LICENSE /opt/rmq \
+ && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/rmq
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 10001 rmq \
  && useradd --uid 10001 --gid rmq --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin rmq \
  && mkdir /data \
  && chown rmq:rmq /data
-COPY --from=build /opt/venv /opt/venv
-WORKDIR /opt/rmq
-COPY LICENSE ./
-COPY config ./config
-COPY app ./app
-# The root file system is read-only at run time: compile now, and do not look at time stamps at every start.
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash app /opt/venv/lib
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER 10001:10001
+WORKDIR /opt/rmq
 VOLUME /data
 EXPOSE 8000 9000
+USER 10001:10001
 ENTRYPOINT ["python", "-m", "app"]
 CMD ["--config", "config/cluster.three.json", "--node", "0"]
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/rmq /opt/rmq

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 
-from scripts import containers, processes, testing
+from scripts import base_image, containers, processes, testing
 from scripts.console import STATE, Failure, say
 
 
@@ -15,10 +15,13 @@ def run() -> None:
         say("RMQ was started as local processes (`make stop` first if you want containers).")
         return processes.start()
     reason = containers.why_not()
-    if reason:
-        say(f"{reason[0].upper()}{reason[1:]}: starting the three nodes as local processes instead.")
-        return processes.start()
-    return containers.start()
+    if not reason:
+        try:
+            return containers.start()
+        except base_image.NoBaseImage as missing:
+            reason = str(missing).rstrip(".")
+    say(f"{reason[0].upper()}{reason[1:]}: starting the three nodes as local processes instead.")
+    return processes.start()
 
 
 def local() -> None:
@@ -59,7 +62,7 @@ def main() -> int:
     except Failure as failure:
         print(f"make {name}: {failure}" if "\n" not in str(failure) else str(failure), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         return 130
     return 0
 

@@ -19,12 +19,17 @@ OWN = "rmq-base:bookworm"
 SUITE = "bookworm"
 PACKAGES = "ca-certificates,python3,python3-venv"
 PULL_TIMEOUT_S = 60
+ADDED_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 UNNEEDED = ("./var/cache/apt/*", "./var/lib/apt/lists/*", "./usr/share/doc/*", "./usr/share/man/*", "./var/log/*")
 
 
+class NoBaseImage(Failure):
+    """There is an engine, and no image to build on."""
+
+
 def choose() -> str:
-    """Name of an image that is present and may be built on. Failure when there is no way to one."""
+    """Name of an image that is present and may be built on. NoBaseImage when there is no way to one."""
     wanted = os.environ.get("BASE_IMAGE")
     if wanted:
         return wanted
@@ -46,8 +51,8 @@ def is_present(name: str) -> bool:
 
 def _build() -> None:
     if os.geteuid() != 0:
-        raise Failure(
-            f"Building {OWN} needs root (debootstrap): run `sudo make run` once, "
+        raise NoBaseImage(
+            f"Building {OWN} needs root (debootstrap): run `sudo make build` once, "
             "or name an image that has Python 3.11 in BASE_IMAGE."
         )
     if not shutil.which("debootstrap"):
@@ -90,9 +95,9 @@ def install_packages(*names: str) -> None:
     )
 
 
-def mirror() -> str:
+def mirror(apt: Path = Path("/etc/apt")) -> str:
     """The Debian mirror of this machine's own apt sources, or Debian's general address on any other system."""
-    sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.*"))]
+    sources = [apt / "sources.list", *sorted(apt.glob("sources.list.d/*.*"))]
     for path in sources:
         try:
             text = path.read_text(errors="replace")
@@ -110,7 +115,7 @@ def extra_certificates() -> bytes | None:
     The build needs it to fetch packages; it stays in the build stage and is no part of the node's image.
     """
     named = [os.environ.get(name) for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
-    added = any(Path("/usr/local/share/ca-certificates").rglob("*.crt"))
+    added = any(ADDED_CERTIFICATES.rglob("*.crt"))
     for path in (*named, "/etc/ssl/certs/ca-certificates.crt" if added else None):
         if path and os.path.isfile(path):
             return Path(path).read_bytes()

@@ -50,6 +50,8 @@ def is_ready(port: int) -> bool:
 def wait_until_ready(ports: Sequence[int], dead: Callable[[], str], timeout_s: float = READY_TIMEOUT_S) -> None:
     """Return when every port answers /readyz with 200. Failure with `dead()` when that says that one gave up."""
     deadline = time.monotonic() + timeout_s
+    if all(is_ready(port) for port in ports):
+        return
     with Progress(f"waiting for {len(ports)} nodes") as line:
         while True:
             waiting = [port for port in ports if not is_ready(port)]

@@ -6,6 +6,7 @@ pids are used again; starting starts what does not run; stopping is SIGTERM, and
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,9 +18,10 @@ from scripts.console import LOGS, ROOT, STATE, Failure, Progress, quiet, say, ta
 
 CONFIG = "config/local.three.json"
 PIDS = STATE / "local"
-PEER_PORTS = (9001, 9002, 9003)
-CLIENT_PORTS = (8001, 8002, 8003)
-NODES = (0, 1, 2)
+ADDRESSES = json.loads((ROOT / CONFIG).read_text())["addresses"]
+CLIENT_PORTS = [address["port"] for address in ADDRESSES]
+PEER_PORTS = [address["internal_port"] for address in ADDRESSES]
+NODES = range(len(ADDRESSES))
 STOP_S = 10.0
 
 
