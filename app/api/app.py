@@ -7,8 +7,7 @@ than a publish does.
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -32,6 +31,10 @@ from app.api.polls import LongPolls
 from app.api.problems import CODES, Problem, problem_answer
 from app.api.topics import Topics
 from app.version import VERSION
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
 
 _DESCRIPTION = """A message queue replicated by Raft. An answer of success means: the operation is on the disks of a
 majority, and no fault that leaves a majority's disks readable can undo it. Any node takes any request.
@@ -107,7 +110,7 @@ class Api(FastAPI):
         return [route.operation for route in routes if route.matches(scope)[0] is not Match.NONE]
 
 
-def create_app(node: Any, settings: Any) -> FastAPI:
+def create_app(node: Node, settings: Settings) -> FastAPI:
     """The application over a node.
 
     `node`: the facade of `app.node`; nothing of it is called before the first request. `settings`:

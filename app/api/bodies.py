@@ -179,6 +179,6 @@ def _refuse_duplicates(body: bytes) -> None:
         if name == "messages" and isinstance(value, list):
             objects.extend(item for item in value if isinstance(item, _Pairs))
     for item in objects:
-        name = item.repeated()
-        if name is not None:
-            raise Problem("invalid_body", f"Object contains the field `{name[:64]}` twice.")
+        repeated = item.repeated()
+        if repeated is not None:
+            raise Problem("invalid_body", f"Object contains the field `{repeated[:64]}` twice.")

@@ -8,7 +8,7 @@ without a key is never sent twice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,8 +19,13 @@ from app.api.metrics import Meters
 from app.api.operations import BODY, FAILED, WRITES, Json, Operation, answer, body, content, header, parameter, ref
 from app.api.params import is_topic, key_of, request_id_of
 from app.api.problems import CODES, Problem
-from app.api.queue import Queue
+from app.api.queue import Queue, all_topics
 from app.broker import results
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
+    from app.node.status import NodeStatus
 
 SUCCESS = b'{"success": true}'
 FAILURE = b'{"success": false}'
@@ -44,13 +49,14 @@ def refusal(problem: Problem) -> Answer:
 class Classic:
     """The five routes over one node."""
 
-    def __init__(self, node: Any, settings: Any, meters: Meters) -> None:
+    def __init__(self, node: Node, settings: Settings, meters: Meters) -> None:
         self._node = node
         self._meters = meters
         self._queue = Queue(node)
-        self._strict: bool = settings.classic_strict
-        self._limit_bytes: int = settings.body_limit_bytes
-        self._timeout_s: float = settings.classic_timeout_ms / 1000
+        self._strict = settings.classic_strict
+        self._dedup_window_s = settings.dedup_window_s
+        self._limit_bytes = settings.body_limit_bytes
+        self._timeout_s = settings.classic_timeout_ms / 1000
 
     async def create_topic(self, call: Call) -> Answer:
         """PUT /topic."""
@@ -59,7 +65,7 @@ class Classic:
         topic = _topic_body.decode(await read_body(call, self._limit_bytes)).topic
         if not is_topic(topic):
             raise Problem("invalid_topic", CODES["invalid_topic"].example)
-        result = await self._queue.create(topic, self._timeout_s, again=False)
+        result = await self._queue.create(topic, self._dedup_window_s, self._timeout_s, again=False)
         if isinstance(result, results.TopicExists):
             raise Problem("topic_taken", CODES["topic_taken"].example)
         return _SUCCEEDED
@@ -68,7 +74,7 @@ class Classic:
         """GET /topic."""
         if not self._strict:
             await self._node.read_barrier(timeout_s=self._timeout_s)
-        names = [topic.name for topic in self._node.machine.topics()]
+        names = [topic.name for topic in all_topics(self._node.machine)]
         return Answer(200, b'{"success": true, "topics": [%s]}' % b", ".join(b'"%s"' % name.encode() for name in names))
 
     async def publish(self, call: Call) -> Answer:
@@ -212,6 +218,6 @@ def _place(message_id: str, sequence: int) -> tuple[Header, Header]:
     return (b"rmq-message-id", message_id.encode()), (b"rmq-sequence", b"%d" % sequence)
 
 
-def status_of(status: Any) -> schemas.Status:
+def status_of(status: NodeStatus) -> schemas.Status:
     """A node's status in the classic form."""
     return schemas.Status(**{name: getattr(status, name) for name in schemas.Status.__struct_fields__})

@@ -6,7 +6,7 @@ be reached is listed as such, and is no error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +18,11 @@ from app.api.params import Query
 from app.api.problems import Problem, sentence
 from app.api.topics import OPERATION_TIMEOUT_S
 
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
+    from app.node.status import MemberStatus
+
 _transfer_body = BodyDecoder(schemas.Transfer, "to")
 _SAID = (
     "role", "term", "leader", "first_log_index", "last_log_index", "commit_index", "applied_index", "state_hash",
@@ -28,9 +33,9 @@ _SAID = (
 class ClusterRoutes:
     """The routes of the cluster over one node."""
 
-    def __init__(self, node: Any, settings: Any) -> None:
+    def __init__(self, node: Node, settings: Settings) -> None:
         self._node = node
-        self._limit_bytes: int = settings.body_limit_bytes
+        self._limit_bytes = settings.body_limit_bytes
 
     async def look(self, call: Call) -> Answer:
         """GET /v1/cluster."""
@@ -75,7 +80,7 @@ class ClusterRoutes:
         )  # fmt: skip
 
 
-def _member(member: Any) -> schemas.ClusterMember:
+def _member(member: MemberStatus) -> schemas.ClusterMember:
     """A member with what it said of itself, if it answered."""
     said = {} if member.status is None else {name: getattr(member.status, name) for name in _SAID}
     return schemas.ClusterMember(
@@ -89,7 +94,7 @@ def _example() -> Json:
         "applied_index": 1204, "state_hash": "9f2c41d07ab35e88", "state_hash_index": 1204, "version": "0.1.0",
         "ready": True, "disk_full": False, "lag": 0,
     }  # fmt: skip
-    down = {name: None for name in up} | {"reachable": False, "role": None}
+    down = dict.fromkeys(up) | {"reachable": False, "role": None}
     members = [{"role": "Leader", **up}, {"role": "Follower", **up}, down]
     for number, member in enumerate(members):
         member |= {"node": number, "url": f"http://127.0.0.1:{8001 + number}", "peer": f"127.0.0.1:{9001 + number}"}

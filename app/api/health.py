@@ -5,7 +5,7 @@ Rules of this file: neither route touches the cluster, so that both are answered
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,11 +14,14 @@ from app.api.calls import JSON, NO_STORE, Answer, Call
 from app.api.operations import Operation, answer, ref
 from app.api.problems import Problem
 
+if TYPE_CHECKING:
+    from app.node.service import Node
+
 
 class Health:
     """The routes over one node."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
 
     async def live(self, call: Call) -> Answer:

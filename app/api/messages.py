@@ -6,7 +6,7 @@ command, so that its messages are stored together or not at all.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,11 @@ from app.api.polls import LongPolls
 from app.api.problems import Problem
 from app.api.queue import Queue
 from app.api.topics import KEY, OPERATION_TIMEOUT_S, TOPIC, timestamp
+from app.broker import results
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
 
 _publish_body = BodyDecoder(schemas.Publish, "body", "messages")
 _receive_body = BodyDecoder(schemas.Receive, "auto_ack", "max", "wait_s")
@@ -29,11 +34,11 @@ _encode = msgspec.json.Encoder().encode
 class Messages:
     """The routes of messages over one node."""
 
-    def __init__(self, node: Any, settings: Any, polls: LongPolls, meters: Meters) -> None:
+    def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters) -> None:
         self._meters = meters
         self._queue = Queue(node)
         self._polls = polls
-        self._limit_bytes: int = settings.body_limit_bytes
+        self._limit_bytes = settings.body_limit_bytes
 
     async def publish(self, call: Call) -> Answer:
         """POST /v1/topics/{topic}/messages."""
@@ -131,14 +136,20 @@ class Messages:
 
 def _bodies(sent: schemas.Publish) -> list[bytes]:
     single = bytes(sent.body)
-    if isinstance(sent.messages, msgspec.UnsetType) == (not single):
-        raise Problem("invalid_body", "Object takes either the field `body` or the field `messages`.")
-    if single:
+    if isinstance(sent.messages, msgspec.UnsetType):
+        if not single:
+            raise _either()
         return [check_value(sent.body)]
+    if single:
+        raise _either()
     return [check_value(message.body) for message in sent.messages]
 
 
-def _received(message: Any) -> schemas.ReceivedMessage:
+def _either() -> Problem:
+    return Problem("invalid_body", "Object takes either the field `body` or the field `messages`.")
+
+
+def _received(message: results.ReceivedMessage) -> schemas.ReceivedMessage:
     return schemas.ReceivedMessage(
         id=message.id, sequence=message.sequence, body=msgspec.Raw(message.body),
         published_at=timestamp(message.published_ms), deliveries=message.deliveries,

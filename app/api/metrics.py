@@ -8,14 +8,17 @@ come from small closed sets; topics are listed up to a bound.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from app.api.calls import NO_STORE, Answer, Call
 from app.api.operations import Operation
+
+if TYPE_CHECKING:
+    from app.node.service import Node
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 LISTED_TOPICS = 100
@@ -59,7 +62,7 @@ class Meters:
 class Metrics:
     """The route /metrics over one node."""
 
-    def __init__(self, node: Any, meters: Meters, waiting: Any) -> None:
+    def __init__(self, node: Node, meters: Meters, waiting: Callable[[], int]) -> None:
         self._node = node
         self._meters = meters
         self._waiting = waiting
@@ -114,7 +117,7 @@ class Metrics:
 
     def _topic_metrics(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily("rmq_topic_messages", f"Messages waiting, {LISTED_TOPICS} topics", labels=["topic"])
-        for topic in self._node.machine.topics("", limit=LISTED_TOPICS, after=None):
+        for topic in self._node.machine.topics("", limit=LISTED_TOPICS):
             depth.add_metric([topic.name], topic.messages)
         yield depth
 

@@ -102,9 +102,7 @@ class ProblemDetails(msgspec.Struct, kw_only=True):
 class Problem(Exception):
     """A refusal on its way to the client. `headers` go into the answer (Retry-After, Allow, Connection)."""
 
-    def __init__(
-        self, code: str, detail: str, *, headers: tuple[Header, ...] = (), outcome: str | None = None
-    ) -> None:
+    def __init__(self, code: str, detail: str, *, headers: tuple[Header, ...] = (), outcome: str | None = None) -> None:
         super().__init__(code, detail)
         assert code in CODES, code
         self.code = code

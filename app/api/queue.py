@@ -8,12 +8,13 @@ its first answer; without a key it never is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from app.api.problems import CODES, Problem, sentence
-from app.broker import commands, results
-from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish, Receive
+from app.broker import Machine, TopicInfo, commands, results
+from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish, Receive, TopicSettings
+
 
 class Submitter(Protocol):
     """The part of a node that this file needs."""
@@ -27,14 +28,19 @@ class Queue:
     def __init__(self, node: Submitter) -> None:
         self._submit = node.submit
 
-    async def create(self, topic: str, timeout_s: float, *, again: bool) -> results.TopicCreated | results.TopicExists:
-        """Create a topic, unless it is there. `again`: the caller does not mind who created it, so it may be repeated."""
-        command = commands.encode(CreateTopic(topic))
-        return self._result(await self._submit(command, timeout_s=timeout_s, retry=again, grows=True))
+    async def create(
+        self, topic: str, dedup_window_s: int, timeout_s: float, *, again: bool
+    ) -> results.TopicCreated | results.TopicExists:
+        """Create a topic, unless it is there. `again`: it does not matter who did, so that it may be sent twice."""
+        command = commands.encode(CreateTopic(topic, TopicSettings(dedup_window_ms=dedup_window_s * 1000)))
+        data = await self._submit(command, timeout_s=timeout_s, retry=again, grows=True)
+        result = _result(data)
+        assert isinstance(result, results.TopicCreated | results.TopicExists)
+        return result
 
     async def delete(self, topic: str, timeout_s: float) -> None:
         """Delete a topic with its messages."""
-        self._result(await self._submit(commands.encode(DeleteTopic(topic)), timeout_s=timeout_s))
+        _result(await self._submit(commands.encode(DeleteTopic(topic)), timeout_s=timeout_s))
 
     async def publish(
         self, topic: str, bodies: Sequence[bytes], key: str | None, timeout_s: float
@@ -43,19 +49,35 @@ class Queue:
         messages = [NewMessage(body) for body in bodies]
         fingerprint = b"" if key is None else _fingerprint(bodies)
         command = commands.encode(Publish(topic, messages, key, fingerprint))
-        return self._result(await self._submit(command, timeout_s=timeout_s, retry=key is not None, grows=True))
+        data = await self._submit(command, timeout_s=timeout_s, retry=key is not None, grows=True)
+        result = _result(data)
+        assert isinstance(result, results.Published)
+        return result
 
     async def receive(self, topic: str, limit: int, key: str | None, timeout_s: float) -> results.Received:
         """Take up to `limit` of the oldest messages out of the topic."""
         command = commands.encode(Receive(topic, max=limit, auto_ack=True, key=key))
-        return self._result(await self._submit(command, timeout_s=timeout_s, retry=key is not None))
-
-    def _result(self, data: bytes) -> Any:
-        result = results.decode(data)
-        if isinstance(result, results.Refused):
-            code = result.code if result.code in CODES else "bad_command"
-            raise Problem(code, sentence(result.detail) or CODES[code].example)
+        data = await self._submit(command, timeout_s=timeout_s, retry=key is not None)
+        result = _result(data)
+        assert isinstance(result, results.Received)
         return result
+
+
+def _result(data: bytes) -> results.Result:
+    """The result in these bytes; Problem where the broker refused."""
+    result = results.decode(data)
+    if isinstance(result, results.Refused):
+        code = result.code if result.code in CODES else "bad_command"
+        raise Problem(code, sentence(result.detail) or CODES[code].example)
+    return result
+
+
+def all_topics(machine: Machine) -> Iterator[TopicInfo]:
+    """Every topic of this node's own state, in the order of creation."""
+    after = 0
+    while page := machine.topics("", limit=1000, after=after):
+        yield from page
+        after = page[-1].id
 
 
 def _fingerprint(bodies: Sequence[bytes]) -> bytes:

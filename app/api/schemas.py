@@ -70,14 +70,19 @@ class Status(Struct, kw_only=True):
 
 
 class TopicSettings(Struct, forbid_unknown_fields=True):
-    """Settings of a topic. None can be chosen yet: send `{}` or no body."""
+    """Settings of a topic; what is left out is the cluster's default."""
+
+    dedup_window_s: Annotated[
+        Annotated[int, Meta(ge=1, le=86400)] | None,
+        Meta(description="How long an Idempotency-Key is remembered; null: the default"),
+    ] = None
 
 
 class CreatedTopic(Struct, kw_only=True):
     """A topic as it was created."""
 
     name: str
-    settings: dict[str, Any]
+    settings: TopicSettings
 
 
 class Topic(Struct, kw_only=True):
@@ -86,7 +91,8 @@ class Topic(Struct, kw_only=True):
     name: str
     created_at: Annotated[str, Meta(description="RFC 3339, UTC", extra_json_schema={"format": "date-time"})]
     messages: Annotated[int, Meta(ge=0, description="Messages that wait")]
-    settings: dict[str, Any]
+    bytes: Annotated[int, Meta(ge=0, description="Size of their bodies")]
+    settings: TopicSettings
 
 
 class Topics(Struct, kw_only=True):
@@ -134,9 +140,7 @@ class Receive(Struct, kw_only=True, forbid_unknown_fields=True):
 
     auto_ack: Annotated[
         bool,
-        Meta(
-            description="Must be true: a message is gone once it was handed out", extra_json_schema={"const": True}
-        ),
+        Meta(description="Must be true: a message is gone once it was handed out", extra_json_schema={"const": True}),
     ]
     max: Annotated[int, Meta(ge=1, le=MAX_MESSAGES, description="How many messages at most")] = 1
     wait_s: Annotated[float, Meta(ge=0, le=MAX_WAIT_S, description="Seconds to wait where there is none")] = 0
@@ -208,8 +212,8 @@ class Health(Struct, kw_only=True):
 
 
 COMPONENTS = (
-    ProblemDetails, ClassicTopic, ClassicMessage, Success, ClassicTopics, Status, TopicSettings, CreatedTopic, Topic, Topics,
-    Message, MessageList, Published, Receive, Received, Cluster, Transfer, Transferred, Health,
+    ProblemDetails, ClassicTopic, ClassicMessage, Success, ClassicTopics, Status, TopicSettings, CreatedTopic,
+    Topic, Topics, Message, MessageList, Published, Receive, Received, Cluster, Transfer, Transferred, Health,
 )  # fmt: skip
 
 

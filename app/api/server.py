@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 from app.api.server_protocol import limited_protocol
+
+if TYPE_CHECKING:
+    from app.config import Settings
 
 KEEP_ALIVE_S = 75
 """Longer than what common clients and proxies keep (60 s), so that they close first and lose no request."""
@@ -28,7 +31,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def build_server(app: FastAPI, settings: Any) -> Server:
+def build_server(app: FastAPI, settings: Settings) -> Server:
     """A server for the application on `settings.me.client_bind`; `await server.serve()` runs it.
 
     Of the settings request_timeout_s and shutdown_timeout_s are read, too.
@@ -48,6 +51,6 @@ def build_server(app: FastAPI, settings: Any) -> Server:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(0.1, settings.shutdown_timeout_s - 1),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout_s) - 1),
     )
     return Server(config)

@@ -7,7 +7,7 @@ a majority first unless the client takes a stale answer.
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +18,11 @@ from app.api.operations import BODY, REPLICATED, WRITES, Json, Operation, answer
 from app.api.params import KEY_SCHEMA, Query, decode_cursor, encode_cursor, key_of, topic_of
 from app.api.problems import CODES, Problem
 from app.api.queue import Queue
-from app.broker import results
+from app.broker import TopicInfo, results
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
 
 OPERATION_TIMEOUT_S = 5.0
 """Time that an operation of /v1 has in the cluster: several elections fit into it."""
@@ -31,32 +35,36 @@ _encode = msgspec.json.Encoder().encode
 
 def timestamp(time_ms: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC."""
-    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Topics:
     """The routes of topics over one node."""
 
-    def __init__(self, node: Any, settings: Any) -> None:
+    def __init__(self, node: Node, settings: Settings) -> None:
         self._node = node
         self._queue = Queue(node)
-        self._limit_bytes: int = settings.body_limit_bytes
+        self._dedup_window_s = settings.dedup_window_s
+        self._limit_bytes = settings.body_limit_bytes
 
     async def create(self, call: Call) -> Answer:
         """PUT /v1/topics/{topic}."""
         name = topic_of(call)
         Query(call)
+        key_of(call)
+        dedup_window_s = self._dedup_window_s
         content = await read_body(call, self._limit_bytes)
         if content:
             require_json(call)
-            _settings_body.decode(content)
-        result = await self._queue.create(name, OPERATION_TIMEOUT_S, again=True)
-        created = not isinstance(result, results.TopicExists)
-        if not created and not result.same:
+            dedup_window_s = _settings_body.decode(content).dedup_window_s or dedup_window_s
+        result = await self._queue.create(name, dedup_window_s, OPERATION_TIMEOUT_S, again=True)
+        if isinstance(result, results.TopicExists) and not result.same:
             raise Problem("topic_exists", CODES["topic_exists"].example)
         location = (b"location", b"/v1/topics/" + name.encode())
-        return Answer(201 if created else 200, _encode({"name": name, "settings": {}}), (JSON, location))
+        created = schemas.CreatedTopic(name=name, settings=schemas.TopicSettings(dedup_window_s))
+        status = 201 if isinstance(result, results.TopicCreated) else 200
+        return Answer(status, _encode(created), (JSON, location))
 
     async def look(self, call: Call) -> Answer:
         """GET /v1/topics/{topic}."""
@@ -74,17 +82,17 @@ class Topics:
         await self._queue.delete(name, OPERATION_TIMEOUT_S)
         return Answer(204, headers=())
 
-    async def list(self, call: Call) -> Answer:
+    async def page(self, call: Call) -> Answer:
         """GET /v1/topics."""
         query = Query(call, "prefix", "limit", "cursor", "consistency")
         prefix, limit, cursor = query.text("prefix"), query.number("limit", PAGE, 1, LONGEST_PAGE), query.text("cursor")
         question = f"topics {prefix}"
-        after = decode_cursor(question, cursor) if cursor else None
+        after = decode_cursor(question, cursor) if cursor else 0
         await self._freshen(query)
         found = self._node.machine.topics(prefix, limit=limit + 1, after=after)
         more = len(found) > limit
         page = found[:limit]
-        next_cursor = encode_cursor(question, page[-1].name) if more else None
+        next_cursor = encode_cursor(question, page[-1].id) if more else None
         return Answer(200, _encode(schemas.Topics(items=[_topic(info) for info in page], next_cursor=next_cursor)))
 
     async def _freshen(self, query: Query) -> None:
@@ -96,18 +104,23 @@ class Topics:
         return [self._create(), self._look(), self._delete(), self._list()]
 
     def _create(self) -> Operation:
-        created: Json = {"name": "orders", "settings": {}}
+        created: Json = {"name": "orders", "settings": {"dedup_window_s": 300}}
         location = {"Location": header("The topic's path")}
         return Operation(
             method="PUT", path="/v1/topics/{topic}", name="create_topic", tag="topics", summary="Create a topic",
             description="Idempotent: the same topic with the same settings again is 200, with other settings 409.",
             handler=self.create, parameters=(TOPIC, KEY),
-            body=body(ref(schemas.TopicSettings), {"Defaults": {}}, required=False),
+            body=body(
+                ref(schemas.TopicSettings), {"Defaults": {}, "A longer memory for keys": {"dedup_window_s": 3600}},
+                required=False,
+            ),
             answers={
                 200: answer("The topic was there", ref(schemas.CreatedTopic), {"It was there": created}, location),
                 201: answer("The topic was created", ref(schemas.CreatedTopic), {"Created": created}, location),
             },
-            errors=("invalid_topic", "invalid_parameter", "invalid_header", "topic_exists", *BODY, *WRITES, "disk_full"),
+            errors=(
+                "invalid_topic", "invalid_parameter", "invalid_header", *BODY, "topic_exists", *WRITES, "disk_full",
+            ),
         )  # fmt: skip
 
     def _look(self) -> Operation:
@@ -129,14 +142,14 @@ class Topics:
     def _list(self) -> Operation:
         return Operation(
             method="GET", path="/v1/topics", name="list_topics", tag="topics", summary="List topics",
-            description="In the order of their creation, a page at a time.", handler=self.list,
+            description="In the order of their creation, a page at a time.", handler=self.page,
             parameters=(
-                parameter("prefix", "query", "Only names that begin so", {"type": "string", "maxLength": 1024}, ""),
+                parameter("prefix", "query", "Only names that begin so", _SHORT_TEXT, ""),
                 parameter(
                     "limit", "query", "Topics on a page",
                     {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE},
                 ),
-                parameter("cursor", "query", "The `next_cursor` of the page before", {"type": "string", "maxLength": 1024}),
+                parameter("cursor", "query", "The `next_cursor` of the page before", _SHORT_TEXT),
                 CONSISTENCY,
             ),
             answers={
@@ -149,7 +162,11 @@ class Topics:
         )  # fmt: skip
 
 
-_EXAMPLE: Json = {"name": "orders", "created_at": "2026-01-31T12:00:00.000Z", "messages": 3, "settings": {}}
+_EXAMPLE: Json = {
+    "name": "orders", "created_at": "2026-01-31T12:00:00.000Z", "messages": 3, "bytes": 42,
+    "settings": {"dedup_window_s": 300},
+}  # fmt: skip
+_SHORT_TEXT: Json = {"type": "string", "maxLength": 1024}
 TOPIC = parameter("topic", "path", "The topic's name", schemas.TOPIC_SCHEMA, "orders")
 KEY = parameter(
     "Idempotency-Key", "header", "A key chosen by the client: a retry with it gets the first answer again", KEY_SCHEMA
@@ -160,7 +177,9 @@ CONSISTENCY = parameter(
 )  # fmt: skip
 
 
-def _topic(info: Any) -> schemas.Topic:
+def _topic(info: TopicInfo) -> schemas.Topic:
+    settings = schemas.TopicSettings(info.settings.dedup_window_ms // 1000)
     return schemas.Topic(
-        name=info.name, created_at=timestamp(info.created_ms), messages=info.messages, settings={}
-    )
+        name=info.name, created_at=timestamp(info.created_ms), messages=info.messages, bytes=info.size_bytes,
+        settings=settings,
+    )  # fmt: skip
