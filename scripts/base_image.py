@@ -103,9 +103,9 @@ def mirror(apt: Path = Path("/etc/apt")) -> str:
             text = path.read_text(errors="replace")
         except OSError:
             continue
-        for address in re.findall(r"^(?:deb\s+(?:\[[^\]]*\]\s+)?|URIs:\s*)(https?://\S+)", text, re.MULTILINE):
-            if re.search(r"/debian/?$", address):
-                return address.rstrip("/")
+        found = re.search(r"^(?:deb\s+(?:\[[^\]]*\]\s+)?|URIs:\s*)(https?://\S+/debian)/?(?:\s|$)", text, re.MULTILINE)
+        if found:
+            return found[1]
     return DEFAULT_MIRROR
 
 

@@ -96,8 +96,10 @@ def print_summary(ports: Sequence[int], kind: str) -> None:
         role = status[port].get("role", "?") if isinstance(status[port], dict) else "no answer"
         say(f"  node {node}  http://localhost:{port}  {role:<9}  docs: http://localhost:{port}/docs")
     leader = next((s["leader"] for s in status.values() if isinstance(s, dict) and s.get("leader") is not None), None)
-    known = isinstance(leader, int) and 0 <= leader < len(ports)
-    say(f"The leader is node {leader} (http://localhost:{ports[leader]})." if known else "No leader is known yet.")
+    if isinstance(leader, int) and 0 <= leader < len(ports):
+        say(f"The leader is node {leader} (http://localhost:{ports[leader]}).")
+    else:
+        say("No leader is known yet.")
     say("\nPaste next (any node takes it):")
     say(f"  curl -X PUT localhost:{ports[0]}/topic -H 'content-type: application/json' -d '{{\"topic\": \"hello\"}}'")
     say("`make stop` ends it and keeps the data, `make clean` forgets the data.")

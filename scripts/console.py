@@ -79,7 +79,7 @@ def run_logged(
                 stdout=output, stderr=subprocess.STDOUT,
             )
             try:
-                _wait(process, line, timeout_s)
+                _wait(process, line, command[0], timeout_s)
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -91,11 +91,11 @@ def run_logged(
         raise Failure(f"{tail(path)}\n{reason} The whole output is in {path.relative_to(ROOT)}.") from None
 
 
-def _wait(process: subprocess.Popen[bytes], line: Progress, timeout_s: float) -> None:
+def _wait(process: subprocess.Popen[bytes], line: Progress, name: str, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while process.poll() is None:
         if time.monotonic() > deadline:
-            raise Failure(f"{process.args[0]} took more than {timeout_s:.0f} s.")  # type: ignore[index]
+            raise Failure(f"{name} took more than {timeout_s:.0f} s.")
         line.show()
         time.sleep(REDRAW_S)
 

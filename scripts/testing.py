@@ -46,7 +46,7 @@ def sim() -> None:
 def bench() -> None:
     """The load script against three local nodes."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
-    _call([python, "-m", "tests.bench"], "The measurement failed.")
+    _call([python, "-m", "bench"], "The measurement failed.")
 
 
 def _ensure_browser() -> None:

@@ -88,9 +88,9 @@ def _parser(table: Mapping[str, Row]) -> _Parser:
     for row in table.values():
         unit = f" {row.unit}" if row.unit else ""
         default = "none" if row.default == "" else shown(row, row.default).strip("'") + unit
-        bare = {"nargs": "?", "const": "true"} if row.kind is bool else {}
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if row.kind is bool else {}
         text = f"{row.help} (default {default}) [{row.variable}]".replace("%", "%%")
-        metavar = "BOOL" if row.kind is bool else row.unit.upper() or {str: "TEXT"}.get(row.kind, "N")
+        metavar = "BOOL" if row.kind is bool else row.unit.upper() or ("TEXT" if row.kind is str else "N")
         parser.add_argument(row.flag, metavar=metavar, dest=row.name, help=text, **bare)
     return parser
 

@@ -58,7 +58,7 @@ class Row(NamedTuple):
 def setting(default: T, unit: str, help: str, check: Check | None = None, *, secret: bool = False) -> T:
     """Declare a row: the right-hand side of a field in `Settings`. Typed as its default, for type checkers."""
     row = {"unit": unit, "help": help, "check": check, "secret": secret}
-    return dataclasses.field(default=default, metadata={"row": row})  # type: ignore[return-value]
+    return dataclasses.field(default=default, metadata={"row": row})
 
 
 def rows(settings: type) -> dict[str, Row]:
