@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import signal
@@ -18,17 +19,21 @@ START_TIMEOUT_S = 20
 
 
 class LocalCluster:
-    """A context: `ports` are the client ports by node; `kill` and `start` single nodes."""
+    """A context: `ports` are the client ports by node; `kill` and `start` single nodes.
 
-    def __init__(self, nodes: int = 3):
-        self._directory = tempfile.TemporaryDirectory(prefix="rmq-bench-")
+    `directory`: where the nodes keep their data and logs; by default one that goes away at the end.
+    """
+
+    def __init__(self, nodes: int = 3, directory: str | None = None):
+        self._scratch = tempfile.TemporaryDirectory(prefix="rmq-")
+        self.directory = directory or self._scratch.name
         free = _free_ports(2 * nodes)
         self.ports, peer_ports = free[:nodes], free[nodes:]
         addresses = [
             {"ip": "127.0.0.1", "port": port, "internal_port": peer}
             for port, peer in zip(self.ports, peer_ports, strict=True)
         ]
-        self._config = os.path.join(self._directory.name, "cluster.json")
+        self._config = os.path.join(self._scratch.name, "cluster.json")
         with open(self._config, "w", encoding="utf-8") as file:
             json.dump({"addresses": addresses}, file)
         self.processes: list[subprocess.Popen[bytes] | None] = [None] * nodes
@@ -43,13 +48,13 @@ class LocalCluster:
         for node, process in enumerate(self.processes):
             if process is not None:
                 self.kill(node)
-        self._directory.cleanup()
+        self._scratch.cleanup()
 
     def start(self, node: int) -> None:
         """Start one node; its log goes to a file beside its data."""
         command = [sys.executable, "-m", "app", "--config", self._config, "--node", str(node)]
-        command += ["--data-dir", self._directory.name]
-        with open(os.path.join(self._directory.name, f"node-{node}.log"), "ab") as output:
+        command += ["--data-dir", self.directory]
+        with open(os.path.join(self.directory, f"node-{node}.log"), "ab") as output:
             self.processes[node] = subprocess.Popen(command, stdout=output, stderr=output)
 
     def kill(self, node: int, how: int = signal.SIGKILL) -> None:
@@ -60,6 +65,11 @@ class LocalCluster:
         process.wait()
         self.processes[node] = None
 
+    def storage(self, node: int) -> str:
+        """The directory that holds all that this node must not lose."""
+        (found,) = glob.glob(os.path.join(self.directory, "*", f"node-{node}"))
+        return found
+
     def status(self, node: int) -> dict[str, Any] | None:
         """What the node says of itself; None when it does not answer."""
         try:
@@ -69,15 +79,16 @@ class LocalCluster:
             return None
 
     def wait_for_leader(self) -> int:
-        """The leader that all live nodes agree on. Raises TimeoutError."""
+        """The leader that all live nodes agree on, itself among them. Raises TimeoutError."""
         deadline = time.monotonic() + START_TIMEOUT_S
         alive = [node for node, process in enumerate(self.processes) if process is not None]
         while time.monotonic() < deadline:
-            leaders = {(status or {}).get("leader") for status in map(self.status, alive)}
-            if len(leaders) == 1 and None not in leaders:
+            statuses = {node: self.status(node) or {} for node in alive}
+            leaders = {status.get("leader") for status in statuses.values()}
+            if len(leaders) == 1 and any(status.get("role") == "Leader" for status in statuses.values()):
                 return int(leaders.pop())
             time.sleep(0.02)
-        raise TimeoutError(f"no leader within {START_TIMEOUT_S} s; see the logs in {self._directory.name}")
+        raise TimeoutError(f"no leader within {START_TIMEOUT_S} s; see the logs in {self.directory}")
 
 
 def _free_ports(count: int) -> list[int]:
