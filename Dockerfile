@@ -7,11 +7,11 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ARG PIP_DEFAULT_TIMEOUT
-# The last letter is a pattern, so that the copy also works where the builder has no certificates of its own to add.
-COPY requirements.txt .rmq/build/ca-certificates.cr[t] /build/
-RUN if [ -f /build/ca-certificates.crt ]; then export PIP_CERT=/build/ca-certificates.crt; fi \
+# .rmq holds this machine's certificates, where it has some to add; a pattern, so that it need not be there.
+COPY requirements.txt .rm[q] /needs/
+RUN if [ -f /needs/ca/certificates.crt ]; then export PIP_CERT=/needs/ca/certificates.crt; fi \
  && python3 -m venv /opt/venv \
- && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check -r /build/requirements.txt \
+ && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check -r /needs/requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet pip
 # The root file system is read-only at run time: compile now, and do not look at time stamps at every start.
 COPY . /src/

@@ -7,12 +7,14 @@ so a missing engine is a failure there. The last line of `make test` is pytest's
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 
 from scripts import base_image, containers, virtualenv
 from scripts.console import ROOT, Failure, say
 
+STYLE_FAILED = "ruff found something to mend; `.venv/bin/ruff check --fix .` does much of it."
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -27,14 +29,17 @@ def test() -> None:
         say(f"{reason[0].upper()}{reason[1:]}: the container tests are left out.")
     else:
         containers.build()
-    lint()
-    _call([python, "-m", "pytest", *os.environ.get("ARGS", "").split()], "A test failed.")
+    style = _returncode([python, "-m", "ruff", "check", "."])
+    _call([python, "-m", "pytest", *shlex.split(os.environ.get("ARGS", ""))], "A test failed.")
+    if style:
+        raise Failure(f"The tests pass, and {STYLE_FAILED}")
 
 
 def lint() -> None:
     """Style and types."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
-    _call([python, "-m", "ruff", "check", "."], "ruff found something; `.venv/bin/ruff check --fix` mends much of it.")
+    if _returncode([python, "-m", "ruff", "check", "."]):
+        raise Failure(STYLE_FAILED)
 
 
 def sim() -> None:
@@ -61,5 +66,9 @@ def _ensure_browser() -> None:
 
 
 def _call(command: list[str], failure: str) -> None:
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+    if _returncode(command):
         raise Failure(failure)
+
+
+def _returncode(command: list[str]) -> int:
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
