@@ -124,10 +124,10 @@ class Classic:
             method="PUT", path="/topic", name="classic_create_topic", tag="classic", classic=True,
             summary="Create a topic",
             description="Exactly one of several concurrent creations of a topic succeeds. Names are case-sensitive.",
-            handler=self.create_topic, parameters=(_KEY,),
+            handler=self.create_topic,
             body=body(ref(schemas.ClassicTopic), {"A topic": {"topic": "orders"}}),
             answers={200: answer("The topic was created", ref(schemas.Success), {"Created": {"success": True}})},
-            errors=("topic_taken", "invalid_topic", "invalid_header", "not_leader", *BODY, *WRITES, "disk_full"),
+            errors=("topic_taken", "invalid_topic", "not_leader", *BODY, *WRITES, "disk_full"),
         )  # fmt: skip
 
     def _list(self) -> Operation:

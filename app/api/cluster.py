@@ -51,7 +51,7 @@ class ClusterRoutes:
         require_json(call)
         to = _transfer_body.decode(await read_body(call, self._limit_bytes)).to
         try:
-            leader = await self._node.transfer(to, timeout_s=OPERATION_TIMEOUT_S)
+            leader = await self._node.transfer(None if to is None else int(to), timeout_s=OPERATION_TIMEOUT_S)
         except ValueError as error:
             raise Problem("unknown_node", sentence(str(error))) from None
         return Answer(200, msgspec.json.encode(schemas.Transferred(leader=leader)))

@@ -66,7 +66,7 @@ class Messages:
         key = key_of(call)
 
         async def take() -> Any:
-            return await self._queue.receive(topic, asked.max, key, OPERATION_TIMEOUT_S)
+            return await self._queue.receive(topic, int(asked.max), key, OPERATION_TIMEOUT_S)
 
         received = await (self._polls.receive(call, topic, asked.wait_s, take) if asked.wait_s else take())
         self._meters.consumed += len(received.messages)

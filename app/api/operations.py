@@ -7,6 +7,7 @@ it again; the error answers in OpenAPI are derived from the table of codes, so t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ Json = dict[str, Any]
 REPLICATED = ("no_quorum", "shutting_down")
 """What any operation that needs the cluster can end in."""
 WRITES = (*REPLICATED, "overloaded", "outcome_unknown")
-BODY = ("malformed_json", "invalid_body", "request_timeout", "body_too_large", "unsupported_media_type")
+BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type")
+OF_THE_SERVER = ("request_timeout", "uri_too_long")
+"""Refused before a route is known, and so never in the classic form."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,12 @@ class Operation:
     def openapi(self) -> Json:
         """The operation object of OpenAPI 3.1."""
         responses = {str(status): answer for status, answer in self.answers.items()}
-        for status, answer in _error_answers(self.errors, classic=self.classic).items():
+        codes = list(self.errors)
+        if self.body is not None:
+            codes.append("request_timeout")
+        if any(parameter["in"] in ("path", "query") for parameter in self.parameters):
+            codes.append("uri_too_long")
+        for status, answer in _error_answers(codes, classic=self.classic).items():
             responses.setdefault(str(status), answer)
         found: Json = {"operationId": self.name, "responses": dict(sorted(responses.items()))}
         if self.parameters:
@@ -103,11 +111,14 @@ REASON_HEADERS: Json = {
 }
 
 
-def _error_answers(codes: tuple[str, ...], *, classic: bool) -> dict[int, Json]:
+def _error_answers(codes: Sequence[str], *, classic: bool) -> dict[int, Json]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(CODES[code].status, []).append(code)
-    return {status: _error_answer(status, names, classic=classic) for status, names in sorted(by_status.items())}
+    return {
+        status: _error_answer(status, names, classic=classic and names[0] not in OF_THE_SERVER)
+        for status, names in by_status.items()
+    }
 
 
 def _error_answer(status: int, codes: list[str], *, classic: bool) -> Json:

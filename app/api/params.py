@@ -40,8 +40,8 @@ def key_of(call: Call) -> str | None:
 
 def request_id_of(call: Call) -> str | None:
     """The same for a destructive read: Idempotency-Key, or X-Request-Id, which more clients know to send."""
-    key = _key_from(call, b"idempotency-key", "Idempotency-Key")
-    return key if key is not None else _key_from(call, b"x-request-id", "X-Request-Id")
+    key, request_id = key_of(call), _key_from(call, b"x-request-id", "X-Request-Id")
+    return request_id if key is None else key
 
 
 def _key_from(call: Call, header: bytes, name: str) -> str | None:
@@ -75,7 +75,7 @@ class Query:
                 raise Problem("invalid_parameter", f"The query parameter `{name}` stands twice.")
             self._values[name] = value
 
-    def text(self, name: str, default: str = "", *, longest: int = 1024) -> str:
+    def text(self, name: str, default: str = "", *, longest: int = 128) -> str:
         """A text as it came."""
         value = self._values.get(name, default)
         if len(value) > longest:

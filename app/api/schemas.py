@@ -20,6 +20,9 @@ MAX_MESSAGES = 1000
 """Messages in one publish or one receive."""
 MAX_WAIT_S = 20
 
+_Integer = Annotated[float, Meta(multiple_of=1)]
+"""Decoded as a float, because JSON's 1.0 is an integer as well (JSON Schema, 6.1.1)."""
+
 _NOTHING = Raw(b"")
 
 
@@ -73,7 +76,7 @@ class TopicSettings(Struct, forbid_unknown_fields=True):
     """Settings of a topic; what is left out is the cluster's default."""
 
     dedup_window_s: Annotated[
-        Annotated[int, Meta(ge=1, le=86400)] | None,
+        Annotated[_Integer, Meta(ge=1, le=86400)] | None,
         Meta(description="How long an Idempotency-Key is remembered; null: the default"),
     ] = None
 
@@ -142,7 +145,7 @@ class Receive(Struct, kw_only=True, forbid_unknown_fields=True):
         bool,
         Meta(description="Must be true: a message is gone once it was handed out", extra_json_schema={"const": True}),
     ]
-    max: Annotated[int, Meta(ge=1, le=MAX_MESSAGES, description="How many messages at most")] = 1
+    max: Annotated[_Integer, Meta(ge=1, le=MAX_MESSAGES, description="How many messages at most")] = 1
     wait_s: Annotated[float, Meta(ge=0, le=MAX_WAIT_S, description="Seconds to wait where there is none")] = 0
 
 
@@ -196,7 +199,10 @@ class Cluster(Struct, kw_only=True):
 class Transfer(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whom to hand the leadership to."""
 
-    to: Annotated[int | None, Meta(description="The node; null or left out: the most advanced follower")] = None
+    to: Annotated[
+        Annotated[_Integer, Meta(ge=0, le=1023)] | None,
+        Meta(description="The node; null or left out: the most advanced follower"),
+    ] = None
 
 
 class Transferred(Struct, kw_only=True):
@@ -220,4 +226,17 @@ COMPONENTS = (
 def components() -> dict[str, Any]:
     """`components.schemas` of OpenAPI, made from the structs. Answers may gain fields, so they stay open."""
     _, schemas = msgspec.json.schema_components(COMPONENTS, ref_template="#/components/schemas/{name}")
+    _name_integers(schemas)
     return schemas
+
+
+def _name_integers(schema: Any) -> None:
+    """Fields of `_Integer` are numbers to the decoder, and integers to the reader."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "number" and schema.get("multipleOf") == 1:
+            schema["type"] = "integer"
+            del schema["multipleOf"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            _name_integers(part)

@@ -15,7 +15,6 @@ uvicorn changes one.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import httptools
@@ -30,7 +29,8 @@ CONNECTIONS = 4096
 WRITE_STALL_S = 30.0
 """How long a client may leave its answer unread."""
 
-_log = logging.getLogger("rmq.api")
+LINGER_S = 1.0
+"""How long what a refused client still sends is thrown away."""
 
 
 class _Refused(Exception):
@@ -198,18 +198,27 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._deaf = True
             return
-        answered = False
         if self.cycle is not None and not self._in_head:
-            answered = self.cycle.response_started
             if not self.cycle.response_complete:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
-        if not answered:
-            answer = problem_answer(problem)
-            headers = [*answer.headers, (b"connection", b"close"), (b"content-length", b"%d" % len(answer.body))]
-            lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-            self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
-        self.transport.close()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        answer = problem_answer(problem)
+        headers = [*answer.headers, (b"connection", b"close"), (b"content-length", b"%d" % len(answer.body))]
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our side, and the other one a little later: closing with bytes unread would destroy the answer."""
+        self._deaf = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._receive_timer = self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
 
 def limited_protocol(request_timeout_s: float) -> type[LimitedProtocol]:

@@ -57,7 +57,7 @@ class Topics:
         content = await read_body(call, self._limit_bytes)
         if content:
             require_json(call)
-            dedup_window_s = _settings_body.decode(content).dedup_window_s or dedup_window_s
+            dedup_window_s = int(_settings_body.decode(content).dedup_window_s or dedup_window_s)
         result = await self._queue.create(name, dedup_window_s, OPERATION_TIMEOUT_S, again=True)
         if isinstance(result, results.TopicExists) and not result.same:
             raise Problem("topic_exists", CODES["topic_exists"].example)
@@ -166,7 +166,7 @@ _EXAMPLE: Json = {
     "name": "orders", "created_at": "2026-01-31T12:00:00.000Z", "messages": 3, "bytes": 42,
     "settings": {"dedup_window_s": 300},
 }  # fmt: skip
-_SHORT_TEXT: Json = {"type": "string", "maxLength": 1024}
+_SHORT_TEXT: Json = {"type": "string", "maxLength": 128}
 TOPIC = parameter("topic", "path", "The topic's name", schemas.TOPIC_SCHEMA, "orders")
 KEY = parameter(
     "Idempotency-Key", "header", "A key chosen by the client: a retry with it gets the first answer again", KEY_SCHEMA

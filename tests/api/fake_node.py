@@ -45,12 +45,16 @@ class FakeNode:
         """Raised by every operation and barrier."""
         self.lost = 0
         """So many commands take effect, but their answers are lost (unless they may be retried)."""
+        self.hangs = False
+        """Operations never end."""
         self.submitted = 0
         self.barriers = 0
 
     async def submit(self, command: bytes, *, timeout_s: float, retry: bool = False, grows: bool = False) -> bytes:
         """Apply at once."""
         assert 0 < timeout_s <= 5
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fail is not None:
             raise self.fail
         self.submitted += 1
