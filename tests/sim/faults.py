@@ -1,0 +1,239 @@
+"""What befalls the cluster: each method is one kind of fault, drawn by the plan's weights at random moments.
+
+Rules of this file: any node, leaders too, and any number of them at once. The one thing that never happens is what no
+design survives: a disk replaced while its vote is not yet known to all others by its incarnation (see `wipe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from app.raft import Configuration, NotLeader
+from tests.sim.plan import FAULTS, MS, SECOND
+
+if TYPE_CHECKING:
+    from tests.sim.node import SimNode
+    from tests.sim.world import World
+
+
+class Faults:
+    """See the module. `stop` ends them for good, `World.heal` undoes them."""
+
+    def __init__(self, world: World):
+        self.world = world
+        self._stopped = False
+
+    def begin(self) -> None:
+        """Schedule the first one, if there are to be any."""
+        if self.world.plan.fault_gap_ms:
+            self._next()
+
+    def stop(self) -> None:
+        """No new ones."""
+        self._stopped = True
+
+    def _next(self) -> None:
+        gap_us = int(self.world.rng.expovariate(1 / self.world.plan.fault_gap_ms) * MS)
+        self.world.schedule(gap_us + MS, None, self._strike)
+
+    def _strike(self) -> None:
+        if self._stopped:
+            return
+        (name,) = self.world.rng.choices(FAULTS, self.world.plan.fault_weights)
+        self.world.trace(-1, "fault", name)
+        getattr(self, name)()
+        self._next()
+
+    def _after(self, low_s: float, high_s: float, call: Callable, *args: Any) -> None:
+        delay_us = int((low_s + (high_s - low_s) * self.world.rng.random() ** 2) * SECOND)
+        self.world.schedule(delay_us, None, self._unless_stopped, call, args)
+
+    def _unless_stopped(self, call: Callable, args: tuple) -> None:
+        if not self._stopped:
+            call(*args)
+
+    def _any(self) -> SimNode:
+        return self.world.rng.choice(self.world.nodes)
+
+    def _leader(self) -> SimNode:
+        leaders = [node for node in self.world.nodes if node.leads()]
+        return self.world.rng.choice(leaders) if leaders else self._any()
+
+    # -- crashes ----------------------------------------------------------------------------------------
+
+    def power(self) -> None:
+        """One machine loses its power now."""
+        self._any().power_off(None)
+
+    def power_soon(self) -> None:
+        """One machine loses its power at one of its next file operations."""
+        node = self._any() if self.world.rng.random() < 0.6 else self._leader()
+        node.fs.crash_at = node.fs.operations + self.world.rng.choice((1, 2, 3, 5, 8, 20, 60))
+
+    def power_on_start(self) -> None:
+        """One machine loses its power, and again while its process starts."""
+        node = self._any()
+        node.power_off(None)
+        node.fs.crash_at = node.fs.operations + self.world.rng.randint(1, 8)
+
+    def power_all(self) -> None:
+        """The whole cluster loses its power at one moment."""
+        if self.world.rng.random() < 0.5:
+            self.world.count("all nodes lost power")
+            for node in self.world.nodes:
+                node.power_off(None)
+
+    def kill(self) -> None:
+        """One process is killed."""
+        node = self._any() if self.world.rng.random() < 0.5 else self._leader()
+        self.world.count("process killed")
+        node.kill()
+
+    def depose(self) -> None:
+        """The leader's machine loses its power now."""
+        self._leader().power_off(None)
+
+    def disk_error(self) -> None:
+        """A write or a sync fails; the process must end and acknowledge nothing of it."""
+        self._any().fs.fail_next(self.world.rng.choice(("pwrite", "datasync")), self.world.rng.randint(1, 5))
+
+    def wipe(self) -> None:
+        """A disk is replaced by an empty one.
+
+        Only while every other machine's durable state holds a configuration that names the lost disk. Otherwise a
+        candidate that knows no disk under this id would take the new one's vote; or, with another new disk not yet
+        known to be the admitted one, no majority of known disks would be left.
+        """
+        node, checks = self._any(), self.world.checks
+        others = [other for other in self.world.nodes if other is not node]
+        index = checks.last_configuration
+        if len(others) < 2 or node.wiped or not index:
+            return
+        if not all(other.up and not other.wiped and other.machine.durable_index >= index for other in others):
+            return
+        configuration = msgspec.msgpack.decode(checks.ledger[index].data, type=Configuration)
+        if configuration.incarnation(node.id) == node.shadow.incarnation:
+            node.power_off(None)
+            node.wipe()
+
+    # -- disks and clocks -------------------------------------------------------------------------------
+
+    def stall(self) -> None:
+        """A disk finishes nothing for a while."""
+        self._stall(self._any())
+
+    def stall_leader(self) -> None:
+        """The leader's disk finishes nothing for a while."""
+        self._stall(self._leader())
+
+    def _stall(self, node: SimNode) -> None:
+        if node.up:
+            node.disk.stalled_until_us = self.world.now_us + int((0.2 + 4 * self.world.rng.random()) * SECOND)
+
+    def full(self) -> None:
+        """A disk is full for a while; the state may or may not find room within its own file."""
+        node = self._any() if self.world.rng.random() < 0.5 else self._leader()
+        node.fs.full = True
+        node.starved = self.world.rng.random() < 0.5
+        self._after(0.5, 8, self._empty, node)
+
+    @staticmethod
+    def _empty(node: SimNode) -> None:
+        node.fs.full = node.starved = False
+
+    def clock(self) -> None:
+        """A clock jumps."""
+        node = self._any()
+        before = node.clock_ms
+        node.clock_ms = self.world.rng.randint(-3000, 3000)
+        if node.clock_ms < before:
+            self.world.count("clock jumped back")
+
+    # -- pauses and links -------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """A process stands still."""
+        self._pause(self._any())
+
+    def pause_leader(self) -> None:
+        """The leader's process stands still."""
+        self._pause(self._leader())
+
+    def _pause(self, node: SimNode) -> None:
+        node.pause(int((0.05 + 4 * self.world.rng.random() ** 2) * SECOND))
+
+    def partition(self) -> None:
+        """The cluster falls apart into two."""
+        world = self.world
+        group = {node.id for node in world.nodes if world.rng.random() < 0.5}
+        self._split(group, "partition")
+
+    def isolate_leader(self) -> None:
+        """Nobody hears the leader, and it hears nobody; clients still reach it."""
+        self._split({self._leader().id}, "leader isolated")
+
+    def _split(self, group: set[int], situation: str) -> None:
+        if 0 < len(group) < len(self.world.nodes):
+            self.world.count(situation)
+            self.world.network.split(group)
+            self._after(0.2, 6, self.world.network.connect_all)
+
+    def deafen_leader(self) -> None:
+        """The leader is heard and hears nobody."""
+        self._silence(range(len(self.world.nodes)), [self._leader().id], "leader deafened")
+
+    def one_way(self) -> None:
+        """Some links carry nothing in one direction."""
+        ids = range(len(self.world.nodes))
+        rng = self.world.rng
+        self._silence([i for i in ids if rng.random() < 0.5], [i for i in ids if rng.random() < 0.5], "one-way partition")
+
+    def _silence(self, senders: Any, receivers: Any, situation: str) -> None:
+        pairs = [(a, b) for a in senders for b in receivers if a != b]
+        if pairs:
+            self.world.count(situation)
+            for a, b in pairs:
+                self.world.network.cut[a][b] = True
+            self._after(0.2, 5, self.world.network.connect_all)
+
+    def straggler(self) -> None:
+        """One follower is cut off for so long that it needs a snapshot."""
+        node = self._any()
+        self.world.network.split({node.id})
+        self._after(4, 10, self.world.network.connect_all)
+
+    def loss(self) -> None:
+        """The network loses much for a while."""
+        network = self.world.network
+        network.drop_share = 0.3
+        self._after(0.5, 3, self._no_loss)
+
+    def _no_loss(self) -> None:
+        self.world.network.drop_share = self.world.plan.drop_share
+
+    # -- leadership -------------------------------------------------------------------------------------
+
+    def transfer(self) -> None:
+        """The leader is asked to hand over."""
+        self._transfer(self._leader())
+
+    def transfer_stuck(self) -> None:
+        """The leader is asked to hand over to a node that it cannot reach."""
+        leader = self._leader()
+        to = self._transfer(leader)
+        if to is not None:
+            self._silence([leader.id], [to], "one-way partition")
+
+    def _transfer(self, leader: SimNode) -> int | None:
+        others = [node.id for node in self.world.nodes if node is not leader]
+        if not leader.leads() or leader.paused or not others:
+            return None
+        to = self.world.rng.choice(others)
+        try:
+            leader.runner.transfer(to)
+        except NotLeader:
+            return None
+        return to

@@ -1,0 +1,121 @@
+"""The production state machine over SQLite in memory, with its files kept in the simulated file system.
+
+What is replaced: the write-ahead log of SQLite. A checkpoint writes the whole state to one file, durably. What was
+applied since then may have reached the disk or not, as in production, so a power loss leaves the state of the last
+checkpoint or, at times, a newer one; a killed process loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from app.broker import Item, Machine, StateFull
+from app.broker import files as database
+from app.storage.filesystem import FileSystem
+
+if TYPE_CHECKING:
+    from tests.sim.node import SimNode
+
+DIRECTORY = "/data"
+STATE_PATH = f"{DIRECTORY}/state"
+MIDDLE_SHARE = 0.03
+
+
+class SimMachine(Machine):
+    """See the module. `durable_index`: applied in the image that a power loss cannot take."""
+
+    node: SimNode
+    durable_index: int
+    middle: bytes | None
+    """A state between the last checkpoint and now that the disk may happen to hold."""
+
+    @classmethod
+    def start(cls, node: SimNode) -> SimMachine:
+        """From what the simulated machine kept: its page cache first, else its disk."""
+        image, durable_index = node.cached_image, 0
+        stored = load(node.fs)
+        if stored is not None:
+            durable_index = index_of(stored)
+            image = stored if image is None else image
+        machine = cls.open(":memory:") if image is None else cls.deserialize(image)
+        machine.node, machine.durable_index, machine.middle = node, durable_index, None
+        return machine
+
+    def apply(self, items: Sequence[Item]) -> list[bytes | None]:
+        node = self.node
+        if node.starved and items:
+            node.world.count("state full: apply held back")
+            raise StateFull("simulated")
+        node.checks.applying(node, items)
+        answers = super().apply(items)
+        node.checks.applied(node, items, answers)
+        if node.world.rng.random() < MIDDLE_SHARE:
+            self.middle = self.serialize()
+        return answers
+
+    def checkpoint(self) -> int:
+        self.middle = None
+        if self.applied_index > self.durable_index and not self.node.fs.full:
+            store(self.node.fs, self.serialize())
+            self.durable_index = self.applied_index
+        return self.durable_index
+
+    def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
+        fs = self.node.fs
+        image = self.serialize()
+        position = self.applied_index, self.applied_term, self.configuration
+        self.node.world.count("snapshot taken")
+        if fs.full:
+            raise StateFull("simulated: no room for a copy")
+        write(fs, path, image)
+        return position
+
+    def install(self, path: str) -> None:
+        fs = self.node.fs
+        with_image = read(fs, path)
+        index = index_of(with_image)
+        assert index >= self.applied_index, "a snapshot must not lead back"
+        self.node.checks.installing(self.node, index)
+        fs.rename(path, STATE_PATH)
+        fs.sync_dir(DIRECTORY)
+        with self._gate:
+            self._connection.close()
+            self._take(database.open_memory(with_image))
+        self.durable_index, self.middle = index, None
+        self.node.checks.installed(self.node)
+
+
+def read(fs: FileSystem, path: str) -> bytes:
+    """The whole file."""
+    file = fs.open(path)
+    return file.pread(file.size(), 0)
+
+
+def write(fs: FileSystem, path: str, image: bytes) -> None:
+    """A new file with these bytes, durable (its name not yet)."""
+    file = fs.open(path, create=True)
+    file.truncate(0)
+    file.pwrite(image, 0)
+    file.datasync()
+    file.close()
+
+
+def load(fs: FileSystem) -> bytes | None:
+    """The durable state, if there is one."""
+    return read(fs, STATE_PATH) if fs.exists(STATE_PATH) else None
+
+
+def store(fs: FileSystem, image: bytes) -> None:
+    """Replace the durable state, atomically."""
+    write(fs, f"{STATE_PATH}.new", image)
+    fs.rename(f"{STATE_PATH}.new", STATE_PATH)
+    fs.sync_dir(DIRECTORY)
+
+
+def index_of(image: bytes) -> int:
+    """The applied index of a state."""
+    machine = Machine.deserialize(image)
+    index = machine.applied_index
+    machine.close()
+    return index
