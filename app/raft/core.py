@@ -17,7 +17,8 @@ votes (dissertation 4.2.3), so a node that comes back disturbs nobody.
 
 Incarnations: the configuration names the disk behind each id. A vote or a match index counts only from that
 disk, so a node whose disk was wiped can neither vote again in a term it voted in, nor vouch for entries it
-lost, until the leader has brought it up to date and a majority of the *others* has committed its new disk.
+lost, until it holds the leader's no-op and a majority of the *others* has committed its new disk. While that is
+under way neither its old nor its new disk counts (`RaftLog.disk`).
 
 Nothing here reads a clock or draws from global randomness: time is counted in ticks, `rng` is given.
 """
@@ -25,7 +26,9 @@ Nothing here reads a clock or draws from global randomness: time is counted in t
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from app.raft.follower import Follower
 from app.raft.leader import Leader
@@ -99,23 +102,25 @@ class RaftCore:
         self.strangers_refused = 0
         self._rng = rng
         self._saved = hard_state
+        self._durable_term = hard_state.term
         self._elapsed_ticks = 0
         self._silent_ticks = tuning.election_min_ticks
         """Since a leader of this term was heard; starts as 'long ago': a restarted node owes nobody loyalty."""
         self._timeout_ticks = 0
+        self._hurried = False
         self._draw_timeout()
         if log.configuration.ids() == (node,):
             self._timeout_ticks = 1
         self.follower = Follower(self)
-        self._handlers = {
+        self._handlers: dict[type, Callable[[Any], None]] = {
             RequestVote: self._on_request_vote,
             VoteReply: self._on_vote_reply,
             AppendEntries: self.follower.on_append_entries,
             InstallSnapshot: self.follower.on_install_snapshot,
             SnapshotStaged: self.follower.on_snapshot_staged,
             TimeoutNow: self._on_timeout_now,
-            AppendReply: lambda message: self.leader and self.leader.on_append_reply(message),
-            SnapshotReply: lambda message: self.leader and self.leader.on_snapshot_reply(message),
+            AppendReply: self._on_append_reply,
+            SnapshotReply: self._on_snapshot_reply,
             Persisted: self._on_persisted,
         }
 
@@ -136,7 +141,7 @@ class RaftCore:
         if message.cluster != self.cluster or message.group != self.group or message.to != self.node:
             self.strangers_refused += 1
         elif message.sender == self.node:
-            if message.term == self.term or isinstance(message, Persisted):
+            if message.term == self.term:
                 self._handlers[type(message)](message)
         elif message.sender not in self.log.configuration.ids():
             self.strangers_refused += 1
@@ -165,6 +170,7 @@ class RaftCore:
             self._silent_ticks = self.tuning.election_min_ticks
             hurry = self._elapsed_ticks + self._rng.randint(1, self.tuning.heartbeat_ticks)
             self._timeout_ticks = min(self._timeout_ticks, hurry)
+            self._hurried = True
 
     def offer_snapshot(self, meta: SnapshotMeta) -> None:
         """The snapshot asked for by `Ready.snapshot_wanted` is there."""
@@ -180,9 +186,9 @@ class RaftCore:
         if hard_state != self._saved:
             out.hard_state = self._saved = hard_state
         out.entries = self.log.take_unwritten()
-        if out.entries:
-            last = out.entries[-1]
-            out.after.append(self.message(Persisted, self.node, index=last.index, entry_term=last.term))
+        if out.writes():
+            log = self.log
+            out.after.append(self.message(Persisted, self.node, index=log.last_index, entry_term=log.last_term))
         out.committed = self.log.take_committed(self.tuning.apply_bytes)
         out.snapshot_wanted = self.leader is not None and self.leader.snapshot_wanted
         self.log.release()
@@ -201,7 +207,8 @@ class RaftCore:
     def message(self, kind: type, to: int, **fields: object) -> AnyMessage:
         """A message from here, of this term unless `fields` say another."""
         fields.setdefault("term", self.term)
-        return kind(cluster=self.cluster, group=self.group, sender=self.node, to=to, **fields)
+        made: AnyMessage = kind(cluster=self.cluster, group=self.group, sender=self.node, to=to, **fields)
+        return made
 
     def send(self, kind: type, to: int, **fields: object) -> None:
         """Send at once: vouches for nothing that is not yet on disk."""
@@ -210,6 +217,10 @@ class RaftCore:
     def send_after(self, kind: type, to: int, **fields: object) -> None:
         """Send when all that was decided so far is durable."""
         self.out.after.append(self.message(kind, to, **fields))
+
+    def is_durable(self, index: int) -> bool:
+        """Whether the disk is known to hold the current term and all entries up to `index`."""
+        return self._durable_term == self.term and index <= self.log.stable_index
 
     def become_follower(self, term: int, leader: int | None) -> None:
         """Follow `leader` (None: unknown) in `term`, which is never lower than the own one."""
@@ -227,6 +238,8 @@ class RaftCore:
         assert self.leader is None, "two leaders in one term"
         if self.role != Role.FOLLOWER or self.leader_id != leader:
             self.become_follower(self.term, leader)
+        elif self._hurried:
+            self._draw_timeout()
         self._silent_ticks = 0
         self._elapsed_ticks = 0
 
@@ -254,8 +267,7 @@ class RaftCore:
         )
 
     def _electable(self) -> bool:
-        configuration = self.log.configuration
-        return self.node in configuration.ids() and configuration.incarnation(self.node) in (0, self.incarnation)
+        return self.log.admits(self.node, self.incarnation)
 
     def _campaign(self, *, pre: bool, transfer: bool = False) -> None:
         """Ask for votes; with `pre`, ask whether it would be worth asking."""
@@ -267,8 +279,7 @@ class RaftCore:
             self.role, self.term, self.vote = Role.CANDIDATE, term, self.node
             self.elections_started += 1
         self._restart_timer()
-        configuration = self.log.configuration
-        for peer in configuration.ids():
+        for peer in self.log.configuration.ids():
             if peer == self.node:
                 self.send_after(
                     VoteReply, self.node, granted=True, pre=pre, incarnation=self.incarnation, term=self.term
@@ -280,7 +291,7 @@ class RaftCore:
                 term=term,
                 last_log_index=self.log.last_index,
                 last_log_term=self.log.last_term,
-                incarnation=configuration.incarnation(peer),
+                incarnation=self.log.disk(peer),
                 pre=pre,
                 transfer=transfer,
             )
@@ -292,6 +303,9 @@ class RaftCore:
         current = self.log.up_to_date(message.last_log_index, message.last_log_term)
         granted = known and free and current
         if granted and not message.pre:
+            if self.role != Role.FOLLOWER:
+                # A pre-candidate that has just voted must not stand against its own choice.
+                self.become_follower(self.term, None)
             self.vote = message.sender
             self._restart_timer()
         self._answer_vote(message, granted)
@@ -311,7 +325,7 @@ class RaftCore:
         asked = self.term + 1 if message.pre and message.sender != self.node else self.term
         if self.role != phase or (message.granted and message.term != asked):
             return
-        if self.log.configuration.incarnation(message.sender) not in (0, message.incarnation):
+        if not self.log.admits(message.sender, message.incarnation):
             return
         self.votes[message.sender] = message.granted
         granted = sum(self.votes.values())
@@ -327,6 +341,14 @@ class RaftCore:
         self.role, self.leader_id, self.votes = Role.LEADER, self.node, {}
         self.leader = Leader(self)
 
+    def _on_append_reply(self, message: AppendReply) -> None:
+        if self.leader is not None:
+            self.leader.on_append_reply(message)
+
+    def _on_snapshot_reply(self, message: SnapshotReply) -> None:
+        if self.leader is not None:
+            self.leader.on_snapshot_reply(message)
+
     def _on_timeout_now(self, message: TimeoutNow) -> None:
         if self.leader is None and self._electable():
             self._campaign(pre=False, transfer=True)
@@ -334,6 +356,7 @@ class RaftCore:
     # -- disk and timers --------------------------------------------------------------------------------
 
     def _on_persisted(self, message: Persisted) -> None:
+        self._durable_term = message.term
         self.log.persisted(message.index, message.entry_term)
         if self.leader is not None:
             self.leader.advance_commit()
@@ -349,6 +372,7 @@ class RaftCore:
 
     def _draw_timeout(self) -> None:
         """A round of pre-votes costs nobody anything, so it is repeated soon; an election is waited out."""
+        self._hurried = False
         low, high = self.tuning.election_min_ticks, self.tuning.election_max_ticks
         if self.role == Role.PRE_CANDIDATE:
             low, high = self.tuning.heartbeat_ticks, 2 * self.tuning.heartbeat_ticks

@@ -2,6 +2,12 @@
 
 An answer that vouches for entries leaves through `Ready.after`, when they are durable. A match index never
 reaches beyond what this very message proved: entries that follow it may be another leader's.
+
+A heartbeat and a refusal are answered at once, vouching for no more than is durable already. So a slow disk
+makes a follower late with entries, but not silent: it costs no leader its quorum and no read its round.
+
+A snapshot's chunks are taken from one leader in one term. Another leader's file of the same index holds the
+same state, but hardly the same bytes.
 """
 
 from __future__ import annotations
@@ -17,12 +23,17 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """The receiving side. `_staging` and `_staged_bytes`: the snapshot whose chunks are arriving."""
+    """The receiving side. `_staging`: the snapshot whose chunks are arriving, its sender, and the sender's term.
+
+    `_whole`: its last chunk is on the way to the disk. `SnapshotStaged` will come back, unless the term ends
+    first, and the file must be left alone until then.
+    """
 
     def __init__(self, core: RaftCore):
         self.core = core
-        self._staging: SnapshotMeta | None = None
+        self._staging: tuple[SnapshotMeta, int, int] | None = None
         self._staged_bytes = 0
+        self._whole = False
 
     def on_append_entries(self, message: AppendEntries) -> None:
         """Check consistency, merge, learn the commit index (paper 5.3)."""
@@ -38,11 +49,15 @@ class Follower:
         elif log.matches(prev, message.prev_log_term):
             self._accept(message, log.merge(message.entries) if message.entries else prev)
         else:
-            self._reply(message, success=False, match_index=0, hint=log.conflict_hint(prev, message.prev_log_term))
+            hint_index, hint_term = log.conflict_hint(prev, message.prev_log_term)
+            self._reply(message, at_once=True, success=False, match=0, hint_index=hint_index, hint_term=hint_term)
 
     def _accept(self, message: AppendEntries, last: int) -> None:
-        self.core.log.commit_to(min(message.leader_commit, last))
-        self._reply(message, success=True, match_index=last, hint=(0, 0))
+        core = self.core
+        core.log.commit_to(min(message.leader_commit, last))
+        if not message.entries:
+            last = min(last, core.log.stable_index)
+        self._reply(message, at_once=core.is_durable(last), success=True, match=last)
 
     def refuse(self, message: AppendEntries | InstallSnapshot) -> None:
         """The sender leads an older term: tell it the newer one."""
@@ -58,15 +73,24 @@ class Follower:
             incarnation=self.core.incarnation,
         )
 
-    def _reply(self, message: AppendEntries, *, success: bool, match_index: int, hint: tuple[int, int]) -> None:
-        self.core.send_after(
+    def _reply(
+        self,
+        message: AppendEntries,
+        *,
+        at_once: bool,
+        success: bool,
+        match: int,
+        hint_index: int = 0,
+        hint_term: int = 0,
+    ) -> None:
+        (self.core.send if at_once else self.core.send_after)(
             AppendReply,
             message.sender,
             success=success,
-            match_index=match_index,
+            match_index=match,
             prev_log_index=message.prev_log_index,
-            hint_index=hint[0],
-            hint_term=hint[1],
+            hint_index=hint_index,
+            hint_term=hint_term,
             round=message.round,
             incarnation=self.core.incarnation,
         )
@@ -78,11 +102,15 @@ class Follower:
         if self._already_here(meta):
             self._vouch(message.sender, meta.index)
             return
-        if self._staging != meta:
-            self._staging, self._staged_bytes = meta, 0
-        if message.offset == self._staged_bytes and (message.data or message.done):
+        staging = (meta, message.sender, message.term)
+        if self._staging != staging:
+            if self._whole and self._staging is not None and self._staging[2] == core.term:
+                return
+            self._staging, self._staged_bytes, self._whole = staging, 0, False
+        if message.offset == self._staged_bytes and not self._whole and (message.data or message.done):
             core.out.chunks.append(Chunk(meta, message.offset, message.data, message.done))
             self._staged_bytes += len(message.data)
+            self._whole = message.done
             if message.done:
                 core.send_after(SnapshotStaged, core.node, meta=meta)
         core.send_after(
@@ -96,9 +124,8 @@ class Follower:
     def on_snapshot_staged(self, message: SnapshotStaged) -> None:
         """The file is whole: put it in force, unless the log has grown past it meanwhile."""
         core, meta = self.core, message.meta
-        if self._staging != meta:
-            return
-        self._staging, self._staged_bytes = None, 0
+        assert self._whole and self._staging is not None and self._staging[0] == meta
+        self._staging, self._staged_bytes, self._whole = None, 0, False
         if not self._already_here(meta):
             core.log.reset(meta)
             core.out.install = meta

@@ -8,6 +8,7 @@ that does not finish a write, and handing over.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,7 +42,7 @@ class Leader:
         self._stall_mark = self.log.stable_index
         self._round = 0
         self._fresh_reads: list[int] = []
-        self._waiting_reads: list[tuple[int, int, int]] = []  # round, token, index
+        self._waiting_reads: deque[tuple[int, int, int]] = deque()  # round, token, index
         self.first_index = self.log.last_index + 1
         """Where this term's no-op stands: until it is committed, no read and no configuration change."""
         self.append([b""], Kind.NOOP)
@@ -72,8 +73,8 @@ class Leader:
 
     @property
     def snapshot_wanted(self) -> bool:
-        """Whether a member waits for a snapshot that nobody has offered yet."""
-        return any(p.pace == Pace.SNAPSHOT and p.snapshot is None for p in self.progress.values())
+        """Whether a member that answers waits for a snapshot that nobody has offered yet."""
+        return any(p.pace == Pace.SNAPSHOT and p.snapshot is None and self._heard(p) for p in self.progress.values())
 
     def snapshots_in_use(self) -> set[int]:
         """The indices of the snapshots that members are still reading."""
@@ -99,17 +100,18 @@ class Leader:
         if beat:
             self._heartbeat_ticks = 0
         for peer, progress in self.progress.items():
-            if beat:
-                progress.probe_sent = False
-                if progress.pace == Pace.SNAPSHOT and progress.chunk_age_ticks > tuning.heartbeat_ticks:
-                    self._send_chunk(peer, progress)
+            if beat and progress.chunk_age_ticks > tuning.election_max_ticks and self._heard(progress):
+                self._send_chunk(peer, progress)
             if beat or (progress.pace == Pace.REPLICATE and progress.sent_commit < self.log.commit_index):
                 self._send_heartbeat(peer, progress)
 
     def _hears_majority(self) -> bool:
-        limit = self.core.tuning.election_max_ticks
-        heard = 1 + sum(p.silent_ticks <= limit for p in self.progress.values())
-        return heard >= self.core.majority()
+        """Whether a majority of the admitted disks answers. Who has not answered yet in this term has some time to."""
+        heard = (self._heard(p) and (not p.incarnation or self._vouches(peer)) for peer, p in self.progress.items())
+        return 1 + sum(heard) >= self.core.majority()
+
+    def _heard(self, progress: Progress) -> bool:
+        return progress.silent_ticks <= self.core.tuning.election_max_ticks
 
     def _disk_stalls(self) -> bool:
         """A disk that does not finish what was given to it, though heartbeats could still flow."""
@@ -124,7 +126,7 @@ class Leader:
     def on_append_reply(self, message: AppendReply) -> None:
         """A member's log matches up to a point, or does not match where it was probed."""
         progress = self.progress[message.sender]
-        self._heard(progress, message.incarnation)
+        self._hear(progress, message.incarnation)
         if message.round > progress.round:
             progress.round = message.round
             self._confirm_reads()
@@ -148,46 +150,49 @@ class Leader:
             progress.await_snapshot()
 
     def _backtrack(self, message: AppendReply, progress: Progress) -> None:
-        stale = (
-            message.prev_log_index <= progress.match
-            if progress.pace == Pace.REPLICATE
-            else progress.pace == Pace.SNAPSHOT or message.prev_log_index != progress.next - 1
-        )
-        if not stale:
+        refused = message.prev_log_index
+        current = progress.pace == Pace.REPLICATE or (progress.pace == Pace.PROBE and refused == progress.next - 1)
+        if current and refused > progress.match:
             index, _ = self.log.conflict_hint(message.hint_index, message.hint_term)
-            progress.probe(min(index + 1, message.prev_log_index))
+            progress.probe(min(index + 1, refused))
 
     def on_snapshot_reply(self, message: SnapshotReply) -> None:
         """A member holds a snapshot's bytes up to an offset: go on from there."""
         progress = self.progress[message.sender]
-        self._heard(progress, message.incarnation)
+        self._hear(progress, message.incarnation)
         snapshot = progress.snapshot
         if progress.pace == Pace.SNAPSHOT and snapshot is not None and snapshot.index == message.index:
+            # Only news asks for the next chunk: a second answer to one chunk would start a second stream of them.
+            # A member that lost its file is asked again by the tick, from where it stands.
+            news = message.next_offset > progress.offset
             progress.offset = message.next_offset
-            if progress.offset < snapshot.size_bytes:
+            if news and progress.offset < snapshot.size_bytes:
                 self._send_chunk(message.sender, progress)
 
-    def _heard(self, progress: Progress, incarnation: int) -> None:
+    def _hear(self, progress: Progress, incarnation: int) -> None:
         progress.silent_ticks = 0
         if progress.incarnation != incarnation:
             # Another disk than the one that vouched before: nothing that was acknowledged is known to be on it.
             progress.incarnation, progress.match = incarnation, 0
 
     def _admit(self) -> None:
-        """Write the disks of caught-up members into the configuration, one change at a time."""
-        log = self.log
-        if log.commit_index < self.first_index or log.configuration_index > log.commit_index:
+        """Write the disks of members that hold this term's no-op into the configuration, one change at a time."""
+        log, core = self.log, self.core
+        settled = log.configuration_index <= log.commit_index and log.commit_index >= self.first_index
+        if not settled or self.transfer_to is not None:
             return
-        change = log.configuration.admitting(self.core.node, self.core.incarnation)
-        for peer, progress in self.progress.items():
-            if progress.incarnation and progress.match >= log.commit_index:
-                change = change.admitting(peer, progress.incarnation)
-        if change != log.configuration:
-            self.append([msgspec.msgpack.encode(change)], Kind.CONFIGURATION)
+        disks = {peer: p.incarnation for peer, p in self.progress.items() if p.match >= self.first_index}
+        disks[core.node] = core.incarnation
+        change = {node: disk for node, disk in disks.items() if log.disk(node) != disk}
+        if change:
+            configuration = log.configuration
+            for node, disk in change.items():
+                configuration = configuration.admitting(node, disk)
+            self.append([msgspec.msgpack.encode(configuration)], Kind.CONFIGURATION)
 
     def _vouches(self, peer: int) -> bool:
         """Whether the disk that answers for `peer` is the one the cluster admitted (0: none was yet)."""
-        return self.log.committed_configuration.incarnation(peer) in (0, self.progress[peer].incarnation)
+        return self.log.admits(peer, self.progress[peer].incarnation)
 
     # -- commitment -------------------------------------------------------------------------------------
 
@@ -219,7 +224,7 @@ class Leader:
         rounds = [self._round, *(p.round if self._vouches(peer) else 0 for peer, p in self.progress.items())]
         confirmed = sorted(rounds, reverse=True)[self.core.majority() - 1]
         while self._waiting_reads and self._waiting_reads[0][0] <= confirmed:
-            _, token, index = self._waiting_reads.pop(0)
+            _, token, index = self._waiting_reads.popleft()
             self.core.out.reads.append(ReadAnswer(token, index))
 
     def abandon_reads(self) -> None:
@@ -236,10 +241,10 @@ class Leader:
             self._send_entries(peer, progress)
 
     def _send_entries(self, peer: int, progress: Progress) -> None:
+        if progress.next <= self.log.base_index and progress.pace != Pace.SNAPSHOT:
+            # Whatever is still under way, what comes after it is gone.
+            progress.await_snapshot()
         while progress.next <= self.log.last_index and progress.may_send():
-            if progress.next <= self.log.base_index:
-                progress.await_snapshot()
-                return
             entries = self.log.entries(progress.next, self.core.tuning.message_bytes)
             self._send_append(peer, progress, entries)
             progress.sent(entries[-1].index, sum(len(entry.data) for entry in entries))

@@ -2,7 +2,7 @@
 
 Invariants, held by assertions:
   first_index - 1 <= commit_index <= last_index          and delivered <= commit_index
-  every entry that is not yet known durable (index > stable_index) is in the tail
+  every entry that is not yet known durable (index > stable_index) is in the tail, or in a snapshot being installed
   entries at or below commit_index are never truncated
 The disk is read only for entries below the tail, which are durable and will not change.
 
@@ -12,6 +12,7 @@ so the log keeps them all from the last committed one on.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from app.raft.types import Configuration, Entry, Kind, SnapshotMeta
 
 _configuration_decoder = msgspec.msgpack.Decoder(Configuration)
 READ_BYTES = 1 << 20
+NO_DISK = -1
+"""What `RaftLog.disk` names while two configurations in play name different disks."""
 
 
 class LogView(Protocol):
@@ -58,7 +61,9 @@ class RaftLog:
         self._tail_start = self.last_index + 1
         self._tail_bytes = 0
         self._unwritten = self.last_index + 1
-        self._configurations: list[tuple[int, Configuration]] = [(applied_index, configuration)]
+        self._configurations: list[tuple[int, Configuration]] = []
+        self._disks: dict[int, int] = {}
+        self._play([(applied_index, configuration)])
         assert self.base_index <= applied_index <= self.last_index, "the state and the log must meet"
         self._load_configurations(applied_index + 1)
 
@@ -70,7 +75,29 @@ class RaftLog:
 
     def _note_configuration(self, entry: Entry) -> None:
         if entry.kind == Kind.CONFIGURATION:
-            self._configurations.append((entry.index, _configuration_decoder.decode(entry.data)))
+            self._play([*self._configurations, (entry.index, _configuration_decoder.decode(entry.data))])
+
+    def _play(self, configurations: list[tuple[int, Configuration]]) -> None:
+        """These configurations may be in force: the last committed one, and those that stand behind it."""
+        self._configurations = configurations
+        self._disks = {}
+        for _, configuration in configurations:
+            for member in configuration.members:
+                named = self._disks.get(member.id, 0)
+                agreed = member.incarnation in (0, named)
+                self._disks[member.id] = named if agreed else NO_DISK if named else member.incarnation
+
+    def disk(self, node: int) -> int:
+        """The one disk that may vote and vouch as `node`: 0 is any, NO_DISK none at all for now.
+
+        While a change of disk is not known to be committed neither disk counts. Were the new one to count
+        before, both could vote in one term, each for a candidate that trusts another configuration.
+        """
+        return self._disks.get(node, NO_DISK)
+
+    def admits(self, node: int, incarnation: int) -> bool:
+        """Whether this disk may vote and vouch as `node`."""
+        return self.disk(node) in (0, incarnation)
 
     @property
     def first_index(self) -> int:
@@ -113,9 +140,12 @@ class RaftLog:
     def conflict_hint(self, index: int, term: int) -> tuple[int, int]:
         """The largest (index, term) here that could match a log whose entry at `index` has `term`."""
         index = min(index, self.last_index)
-        while index > self.base_index and self.term(index) > term:
-            index -= 1
-        return index, self.term(index) if index >= self.base_index else 0
+        if index < self.base_index:
+            return index, 0
+        # Terms never fall along a log, so the place is found by bisection: a diverged log may be long.
+        span = range(self.base_index, index + 1)
+        index = span[max(0, bisect_right(span, term, key=self.term) - 1)]
+        return index, self.term(index)
 
     def entries(self, lo: int, max_bytes: int, hi: int | None = None) -> list[Entry]:
         """Entries from `lo` to `hi` (default: the end): at least one, at most `max_bytes` of them together."""
@@ -171,17 +201,18 @@ class RaftLog:
             self._tail, self._tail_start, self._tail_bytes = [], index, 0
         self.stable_index = min(self.stable_index, index - 1)
         self._unwritten = min(self._unwritten, index)
-        while self._configurations[-1][0] >= index:
-            self._configurations.pop()
+        if self._configurations[-1][0] >= index:
+            self._play([(at, configuration) for at, configuration in self._configurations if at < index])
 
     def reset(self, meta: SnapshotMeta) -> None:
-        """Forget all entries: the state now stands at the snapshot."""
+        """Forget all entries: the state now stands at the snapshot. It is not durable until `persisted` says so."""
         assert meta.index > self.commit_index
-        self.base_index = self.last_index = self.stable_index = self.commit_index = self.delivered = meta.index
+        self.stable_index = min(self.stable_index, self.commit_index)
+        self.base_index = self.last_index = self.commit_index = self.delivered = meta.index
         self.base_term = self.last_term = meta.term
         self._tail, self._tail_start, self._tail_bytes = [], meta.index + 1, 0
         self._unwritten = meta.index + 1
-        self._configurations = [(meta.index, meta.configuration)]
+        self._play([(meta.index, meta.configuration)])
 
     def commit_to(self, index: int) -> bool:
         """Raise the commit index; True when it moved. It never falls."""
@@ -189,8 +220,9 @@ class RaftLog:
             return False
         assert index <= self.last_index
         self.commit_index = index
-        while len(self._configurations) > 1 and self._configurations[1][0] <= index:
-            self._configurations.pop(0)
+        if len(self._configurations) > 1 and self._configurations[1][0] <= index:
+            start = sum(at <= index for at, _ in self._configurations) - 1
+            self._play(self._configurations[start:])
         return True
 
     def persisted(self, index: int, term: int) -> None:

@@ -18,8 +18,6 @@ the moment it is on disk, whoever cast it.
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 from app.raft.types import Entry, SnapshotMeta
@@ -35,7 +33,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=Tr
     term: int
 
 
-class RequestVote(Message, tag=1):
+class RequestVote(Message, tag=1, frozen=True):
     """A candidate asks for a vote; with `pre`, whether it would get one in `term`, which it has not entered yet."""
 
     last_log_index: int
@@ -47,7 +45,7 @@ class RequestVote(Message, tag=1):
     """The leader itself asked for this election: the voter's loyalty to a live leader does not apply."""
 
 
-class VoteReply(Message, tag=2):
+class VoteReply(Message, tag=2, frozen=True):
     """`term` is the term asked about when granted, the voter's own when refused."""
 
     granted: bool
@@ -55,7 +53,7 @@ class VoteReply(Message, tag=2):
     incarnation: int
 
 
-class AppendEntries(Message, tag=3):
+class AppendEntries(Message, tag=3, frozen=True):
     """Entries that follow (prev_log_index, prev_log_term); none: a heartbeat that still checks the log."""
 
     prev_log_index: int
@@ -66,8 +64,8 @@ class AppendEntries(Message, tag=3):
     entries: list[Entry] = []
 
 
-class AppendReply(Message, tag=4):
-    """Success: the log matches the leader's up to `match_index`, durably. Refusal: where to look next.
+class AppendReply(Message, tag=4, frozen=True):
+    """Success: the log matches the leader's, durably up to `match_index`. Refusal: where to look next.
 
     A refusal names the place that was refused (`prev_log_index`) and a hint: the follower's term at the
     largest index that could match, so that one round trip skips a whole term (paper 5.3, end).
@@ -82,7 +80,7 @@ class AppendReply(Message, tag=4):
     incarnation: int
 
 
-class InstallSnapshot(Message, tag=5):
+class InstallSnapshot(Message, tag=5, frozen=True):
     """One chunk of a snapshot's file. The core leaves `data` empty; the driver fills it on the way out."""
 
     meta: SnapshotMeta
@@ -91,7 +89,7 @@ class InstallSnapshot(Message, tag=5):
     done: bool = False
 
 
-class SnapshotReply(Message, tag=6):
+class SnapshotReply(Message, tag=6, frozen=True):
     """The follower holds the first `next_offset` bytes of the snapshot at `index`."""
 
     index: int
@@ -99,29 +97,41 @@ class SnapshotReply(Message, tag=6):
     incarnation: int
 
 
-class TimeoutNow(Message, tag=7):
+class TimeoutNow(Message, tag=7, frozen=True):
     """Stand for election at once: the leader hands over."""
 
 
-class Persisted(Message, tag=8):
-    """To itself: the entry (index, entry_term) and all before it are durable here."""
+class Persisted(Message, tag=8, frozen=True):
+    """To itself: this term, the entry (index, entry_term) and all before it are durable here.
+
+    Believed in its own term alone. A later leader may have the entry replaced, and the one after it put back:
+    the log then says (index, entry_term) again while the disk is still to write both.
+    """
 
     index: int
     entry_term: int
 
 
-class SnapshotStaged(Message, tag=9):
+class SnapshotStaged(Message, tag=9, frozen=True):
     """To itself: the whole file of this snapshot is durable here, and not yet in force."""
 
     meta: SnapshotMeta
 
 
-AnyMessage = Union[
-    RequestVote, VoteReply, AppendEntries, AppendReply, InstallSnapshot, SnapshotReply, TimeoutNow, Persisted, SnapshotStaged
-]
+AnyMessage = (
+    RequestVote
+    | VoteReply
+    | AppendEntries
+    | AppendReply
+    | InstallSnapshot
+    | SnapshotReply
+    | TimeoutNow
+    | Persisted
+    | SnapshotStaged
+)
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(AnyMessage)
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 
 
 def encode(message: AnyMessage) -> bytes:

@@ -32,7 +32,7 @@ class ReadAnswer(NamedTuple):
     """`index`: serve the read once this is applied. None: leadership was lost, ask again elsewhere."""
 
     token: int
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # hides tuple.index, which nobody calls
 
 
 @dataclass(slots=True)
@@ -52,4 +52,4 @@ class Ready:
 
     def writes(self) -> bool:
         """Whether anything here must reach the disk."""
-        return self.hard_state is not None or bool(self.entries) or bool(self.chunks)
+        return self.hard_state is not None or bool(self.entries) or bool(self.chunks) or self.install is not None
