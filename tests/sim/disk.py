@@ -26,19 +26,41 @@ class SimCrash(BaseException):
 
 
 class _Inode:
-    """A file's bytes. `dirty`: sector number -> its bytes on disk, where they may differ from `data`."""
+    """A file's bytes: `data`, then zeros up to `size`, so that an allocated file costs nothing until it is written."""
 
-    __slots__ = ("data", "dirty", "disk_size", "unsaved")
+    __slots__ = ("data", "dirty", "disk_size", "size", "unsaved")
 
     def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
+        self.data = bytearray()
+        self.size = size
+        self.disk_size = size
         self.dirty: dict[int, bytes] = {}
+        """Sector number -> its bytes on disk, where they may differ from `data`; trailing zeros left out."""
         self.unsaved: dict[int, bytes] = {}
         """As `dirty`, of sectors that a failed sync left behind: no later sync saves them."""
-        self.disk_size = size
 
-    def remember(self, start: int, stop: int) -> None:
-        """Keep what the disk holds of the sectors from byte `start` to `stop`, before they change."""
+    def read(self, start: int, stop: int) -> bytes:
+        stop = min(stop, self.size)
+        found = bytes(self.data[start:stop])
+        return found + bytes(max(0, stop - start - len(found)))
+
+    def write(self, start: int, data: bytes) -> None:
+        """Keep what the disk holds of the sectors concerned, then change them."""
+        stop = start + len(data)
+        self._remember(start, stop)
+        own = self.data
+        if len(own) < start:
+            own.extend(bytes(start - len(own)))
+        own[start:stop] = data
+        self.size = max(self.size, stop)
+
+    def resize(self, size: int) -> None:
+        if size < len(self.data):
+            self._remember(size, len(self.data))
+            del self.data[size:]
+        self.size = size
+
+    def _remember(self, start: int, stop: int) -> None:
         dirty = self.dirty
         for sector in range(start // SECTOR_BYTES, (stop + SECTOR_BYTES - 1) // SECTOR_BYTES):
             if sector not in dirty:
@@ -49,22 +71,20 @@ class _Inode:
 
     def crash(self, rng: Random) -> None:
         """Become what the disk kept."""
-        if len(self.data) != self.disk_size:
-            size = rng.choice((len(self.data), self.disk_size))
-            del self.data[size:]
-            self.data.extend(bytes(size - len(self.data)))
+        kept_size = rng.choice((self.size, self.disk_size))
         lost_share = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
-        for sector, old in (self.dirty | self.unsaved).items():
-            start = sector * SECTOR_BYTES
-            room = min(SECTOR_BYTES, len(self.data) - start)
-            if room <= 0 or rng.random() >= lost_share:
-                continue
-            old = old.ljust(SECTOR_BYTES, b"\0")[:room]
-            torn_at = rng.randrange(room) if rng.random() < 0.1 else 0
-            self.data[start + torn_at : start + room] = old[torn_at:]
+        lost = {**self.unsaved, **self.dirty}
         self.dirty.clear()
         self.unsaved.clear()
-        self.disk_size = len(self.data)
+        for sector, old in lost.items():
+            if rng.random() < lost_share:
+                torn_at = rng.randrange(SECTOR_BYTES) if rng.random() < 0.1 else 0
+                old = old.ljust(SECTOR_BYTES, b"\0")[torn_at:]
+                start = sector * SECTOR_BYTES + torn_at
+                self.data.extend(bytes(max(0, start - len(self.data))))
+                self.data[start : start + len(old)] = old
+        del self.data[kept_size:]
+        self.size = self.disk_size = kept_size
 
 
 class _NameChange(NamedTuple):
@@ -91,22 +111,16 @@ class SimFile:
         return self._inode
 
     def pread(self, n: int, offset: int) -> bytes:
-        return bytes(self._use().data[offset : offset + n])
+        return self._use().read(offset, offset + n)
 
     def pwrite(self, data: bytes, offset: int) -> None:
         inode = self._use()
         fs = self._fs
-        stop = offset + len(data)
-        grows_by = stop - len(inode.data)
+        grows_by = offset + len(data) - inode.size
         if grows_by > 0:
             fs.claim(grows_by)
-            inode.data.extend(bytes(grows_by))
         failed = fs.armed and fs.fails("pwrite")
-        if failed:
-            stop = offset + len(data) // 2
-            data = data[: stop - offset]
-        inode.remember(offset, stop)
-        inode.data[offset:stop] = data
+        inode.write(offset, data[: len(data) // 2] if failed else data)
         fs.touched[id(inode)] = inode
         fs.step()
         if failed:
@@ -119,25 +133,19 @@ class SimFile:
         if fs.armed and fs.fails("datasync"):
             inode.unsaved.update(inode.dirty)
             inode.dirty.clear()
-            fs.touched[id(inode)] = inode
             raise OSError(errno.EIO, "simulated sync error")
         inode.dirty.clear()
-        inode.disk_size = len(inode.data)
+        inode.disk_size = inode.size
         if not inode.unsaved:
             fs.touched.pop(id(inode), None)
 
     def size(self) -> int:
-        return len(self._use().data)
+        return self._use().size
 
     def truncate(self, n: int) -> None:
         inode = self._use()
-        size = len(inode.data)
-        if n < size:
-            inode.remember(n, size)
-            del inode.data[n:]
-        else:
-            self._fs.claim(n - size)
-            inode.data.extend(bytes(n - size))
+        self._fs.claim(max(0, n - inode.size))
+        inode.resize(n)
         self._fs.touched[id(inode)] = inode
         self._fs.step()
 
@@ -228,11 +236,14 @@ class SimFileSystem:
 
     def image(self) -> dict[str, bytes]:
         """Every file's bytes as programs see them, by path."""
-        return {path: bytes(inode.data) for path, inode in sorted(self._names.items())}
+        return {path: inode.read(0, inode.size) for path, inode in sorted(self._names.items())}
 
     def corrupt(self, path: str, offset: int, flip: int = 0x01) -> None:
         """Change one byte on the disk itself."""
-        self._names[path].data[offset] ^= flip
+        inode = self._names[path]
+        changed = bytes([inode.read(offset, offset + 1)[0] ^ flip])
+        inode.data.extend(bytes(max(0, offset - len(inode.data))))
+        inode.data[offset : offset + 1] = changed
 
     # FileSystem
 
@@ -287,7 +298,7 @@ class SimFileSystem:
             return 0
         if self.capacity_bytes is None:
             return 1 << 40
-        return max(0, self.capacity_bytes - sum(len(inode.data) for inode in self._names.values()))
+        return max(0, self.capacity_bytes - sum(inode.size for inode in self._names.values()))
 
     def lock(self, directory: str) -> _Held:
         """One process a machine: always held."""

@@ -106,7 +106,7 @@ def test_a_replaced_entry_and_all_after_it_stay_dead(place: tuple[FileSystem, st
     assert content(log) == entries(1, 1, term=3)
 
 
-@pytest.mark.parametrize("first", [1, 2, 30, 31, 32, 60, 61, 100, 149, 150])
+@pytest.mark.parametrize("first", [1, 31, 32, 60, 150])
 def test_replacing_reaches_across_segments(place: tuple[FileSystem, str], first: int) -> None:
     log = open_log(*place)
     append_synced(log, entries(1, 150, size=80))
@@ -257,7 +257,7 @@ def test_a_reader_on_another_thread_sees_whole_entries(tmp_path: Path) -> None:
     reader = threading.Thread(target=read_all_the_time)
     reader.start()
     term = 1
-    for turn in range(400):
+    for turn in range(120):
         if turn % 3 == 0:
             term += 1
             first = max(log.first_index, log.last_index - turn % 90)
@@ -266,7 +266,7 @@ def test_a_reader_on_another_thread_sees_whole_entries(tmp_path: Path) -> None:
         log.append(None, entries(first, first + 30, term))
         if turn % 20 == 0:
             log.compact(log.last_index - 100)
-        if turn % 150 == 149:
+        if turn % 50 == 49:
             log.reset(log.last_index + 5, term)
             append_synced(log, entries(log.last_index + 1, log.last_index + 9, term))
         log.prepare()
