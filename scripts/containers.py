@@ -7,6 +7,7 @@ when stopping, so that five nodes started by hand end as well; the project keeps
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ BUILD_VARIABLES = (
 )
 
 
+@functools.cache
 def why_not() -> str:
     """Empty when containers can be started here; else the reason."""
     if quiet(["docker", "--version"]) is None:
@@ -33,6 +35,7 @@ def why_not() -> str:
     return "" if compose() else "Docker is here without Compose (install docker-compose-plugin)"
 
 
+@functools.cache
 def compose() -> list[str]:
     """The Compose command of this machine; empty when there is none."""
     for command in (["docker", "compose"], ["docker-compose"]):

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts import cluster, virtualenv
@@ -41,15 +42,15 @@ def running() -> dict[int, int]:
 def start() -> None:
     """Start the nodes that do not run, wait until all are ready, print the summary."""
     before = running()
+    launched: dict[int, subprocess.Popen[bytes]] = {}
     if len(before) == len(NODES):
         say("RMQ runs already, as local processes.")
     else:
         missing = [node for node in NODES if node not in before]
         cluster.refuse_taken([ports[node] for ports in (CLIENT_PORTS, PEER_PORTS) for node in missing])
         python = virtualenv.ensure("requirements.txt")
-        for node in missing:
-            _launch(python, node)
-    cluster.wait_until_ready(CLIENT_PORTS, _first_dead)
+        launched = {node: _launch(python, node) for node in missing}
+    cluster.wait_until_ready(CLIENT_PORTS, lambda: _first_dead(launched))
     cluster.print_summary(CLIENT_PORTS, "local processes (logs in .rmq/logs)")
 
 
@@ -73,7 +74,7 @@ def stop() -> bool:
     return bool(pids)
 
 
-def _launch(python: Path, node: int) -> None:
+def _launch(python: Path, node: int) -> subprocess.Popen[bytes]:
     PIDS.mkdir(parents=True, exist_ok=True)
     LOGS.mkdir(parents=True, exist_ok=True)
     command = [str(python), "-m", "app", "--config", CONFIG, "--node", str(node), "--data-dir", ".rmq/data"]
@@ -82,12 +83,14 @@ def _launch(python: Path, node: int) -> None:
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     _pid_file(node).write_text(f"{process.pid}\n")
+    return process
 
 
-def _first_dead() -> str:
+def _first_dead(launched: Mapping[int, subprocess.Popen[bytes]]) -> str:
+    """A child is asked itself: for a moment after its start the system does not know its command line yet."""
     alive = running()
     for node in NODES:
-        if node not in alive:
+        if launched[node].poll() is not None if node in launched else node not in alive:
             return f"{tail(_log(node))}\nNode {node} ended; its log is {_log(node).relative_to(ROOT)}."
     return ""
 
