@@ -41,10 +41,10 @@ class Settings:
     tick_ms: int = setting(10, "ms", "the clock's step; all other times of Raft are counted in it", between(1, 1000))
     heartbeat_ms: int = setting(50, "ms", "how often a leader lets its followers hear of it", between(1, 60_000))
     election_timeout_min_ms: int = setting(
-        200, "ms", "silence after which a follower may stand for election; at least 3 heartbeats", between(3, 600_000)
+        250, "ms", "silence after which a follower may stand for election; at least 3 heartbeats", between(3, 600_000)
     )
     election_timeout_max_ms: int = setting(
-        400, "ms", "upper end of the random draw of that silence; above the minimum", between(4, 600_000)
+        500, "ms", "upper end of the random draw of that silence; above the minimum", between(4, 600_000)
     )
     classic_strict: bool = setting(
         False, "", "followers refuse the classic routes instead of forwarding them to the leader"

@@ -1,5 +1,7 @@
 """The disk's own thread: everything that waits is written, then one fdatasync answers for all of it.
 
+A second thread sets up the next segment meanwhile, for that takes as long as a hundred syncs.
+
 Fail-stop: an error in a write or a sync is never retried on the same file; it goes to `on_fatal`, which ends
 the process. The one exception wrote nothing: `LogFull` (no room for the next segment) is tried again until
 space returns. Meanwhile nothing is acknowledged, and a leader that stalls so gives up its leadership.
@@ -18,6 +20,8 @@ from app.node.snapshots import SnapshotFiles
 from app.storage.errors import LogFull
 
 FULL_RETRY_S = 0.1
+LOOK_AHEAD_S = 0.1
+"""A segment lasts several times as long under full load."""
 ROOM_CHECK_S = 0.5
 
 
@@ -57,19 +61,24 @@ class DiskThread:
         self._busy = 0
         self._stopping = False
         self._no_segment = False
+        self._look_ahead = threading.Event()
         self.syncs = 0
-        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+        self._thread = threading.Thread(target=self._guard, args=(self._run,), name="disk", daemon=True)
+        self._ahead = threading.Thread(target=self._guard, args=(self._run_ahead,), name="disk-ahead", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
+        self._ahead.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the threads."""
         with self._wakeup:
             self._stopping = True
             self._wakeup.notify()
+        self._look_ahead.set()
         self._thread.join(timeout_s)
+        self._ahead.join(timeout_s)
 
     @property
     def idle(self) -> bool:
@@ -99,24 +108,32 @@ class DiskThread:
             self._queue.append((job, done))
             self._wakeup.notify()
 
-    def _run(self) -> None:
+    def _guard(self, run: Callable[[], None]) -> None:
         try:
-            self._no_segment = not self._log.prepare()
-            next_check = 0.0
-            while True:
-                with self._wakeup:
-                    if not self._queue and not self._stopping:
-                        self._wakeup.wait(ROOM_CHECK_S)
-                    batch, self._queue = self._queue, []
-                    if not batch and self._stopping:
-                        return
-                self._perform(batch)
-                if time.monotonic() >= next_check:
-                    self._reserve.check()
-                    next_check = time.monotonic() + ROOM_CHECK_S
-                self._no_segment = not self._log.prepare()
+            run()
         except BaseException as error:
             self._post(lambda error=error: self._on_fatal(error))
+
+    def _run(self) -> None:
+        while True:
+            with self._wakeup:
+                while not self._queue and not self._stopping:
+                    self._wakeup.wait()
+                batch, self._queue = self._queue, []
+                if not batch:
+                    return
+            self._perform(batch)
+
+    def _run_ahead(self) -> None:
+        """Keep a spare segment and an eye on the free space."""
+        next_check = 0.0
+        while not self._stopping:
+            self._look_ahead.clear()
+            self._no_segment = not self._log.prepare()
+            if time.monotonic() >= next_check:
+                self._reserve.check()
+                next_check = time.monotonic() + ROOM_CHECK_S
+            self._look_ahead.wait(LOOK_AHEAD_S)
 
     def _perform(self, batch: list[tuple[WriteJob | Callable[[], Any], Callable]]) -> None:
         """Writes are gathered up to the next call, so that each call sees everything before it on disk."""
@@ -139,9 +156,8 @@ class DiskThread:
                 self.syncs += 1
             except LogFull:
                 self._no_segment = True
-                self._reserve.check()
+                self._look_ahead.set()
                 time.sleep(FULL_RETRY_S)
-                self._log.prepare()
                 if self._stopping:
                     return
         if finished:
