@@ -170,7 +170,7 @@ class Classic:
         }  # fmt: skip
         examples = {"The oldest message": {"success": True, "message": "one coffee"}, "Empty or no such topic": FAILED}
         return Operation(
-            method="GET", path="/message/{topic}", name="classic_consume", tag="classic", classic=True, hot=True,
+            method="GET", path="/message/{topic:path}", name="classic_consume", tag="classic", classic=True, hot=True,
             summary="Take the oldest message",
             description=(
                 "The message is removed. With a request id, a retry returns the same message again. A message that "

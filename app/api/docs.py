@@ -17,6 +17,7 @@ ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png"}
 _REMOTE_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 """The only address that the assets would fetch of themselves."""
+_NO_LOGO = b"data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; "
@@ -29,7 +30,7 @@ def add_docs(app: FastAPI) -> None:
     """Add /docs, /redoc and their assets."""
     assets = {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in _TYPES}
     favicon = "/docs-assets/favicon.png"
-    assets["redoc.standalone.js"] = assets["redoc.standalone.js"].replace(_REMOTE_LOGO, favicon.encode())
+    assets["redoc.standalone.js"] = assets["redoc.standalone.js"].replace(_REMOTE_LOGO, _NO_LOGO)
     swagger = get_swagger_ui_html(
         openapi_url="/openapi.json", title=f"{app.title} API", swagger_js_url="/docs-assets/swagger-ui-bundle.js",
         swagger_css_url="/docs-assets/swagger-ui.css", swagger_favicon_url=favicon,

@@ -1,11 +1,11 @@
 """Long polls: requests that wait for a message, woken one at a time.
 
 Theory: a publish that woke every waiter of its topic would make each of them ask the log for one message.
-So the machine's notice wakes the waiter that came first, and only who got messages wakes the next one: the
-topic may hold more. A waiter that leaves after it was woken hands its turn on. Each topic that somebody
+So the machine's notice wakes the waiter that came first, and only who got messages wakes the next one, if this
+node's own state shows more. A waiter that leaves after it was woken hands its turn on. Each topic that somebody
 waits for has one watch on the machine, whatever the number of waiters.
 
-Rules of this file: everything but `_notice` runs on the event loop; `_notice` may be called from the thread
+Rules of this file: everything but `notice` runs on the event loop; `notice` may be called from the thread
 that applies.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from app.api.calls import Call, ClientGone
+from app.broker import TopicInfo
 
 
 class _Result(Protocol):
@@ -33,6 +34,8 @@ class Watchable(Protocol):
     def watch(self, topic: str, callback: Callable[..., None]) -> None: ...
 
     def unwatch(self, topic: str, callback: Callable[..., None]) -> None: ...
+
+    def topic(self, name: str) -> TopicInfo | None: ...
 
 
 class _Line:
@@ -116,13 +119,18 @@ class LongPolls:
         if not turn.done():
             line.waiting.remove(turn)
             turn.cancel()
-        if hand_on:
+        if hand_on and self._may_hold(topic):
             self._wake(topic)
         line.members -= 1
         if line.members == 0:
             assert not line.waiting
             del self._lines[topic]
             self._machine.unwatch(topic, line.notice)
+
+    def _may_hold(self, topic: str) -> bool:
+        """Whether this node's own state has a message left; one that it has not applied yet brings its own notice."""
+        info = self._machine.topic(topic)
+        return info is None or info.messages > 0
 
     def _wake(self, topic: str) -> None:
         line = self._lines.get(topic)

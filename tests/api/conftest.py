@@ -87,3 +87,9 @@ async def client(node: FakeNode) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(node, settings()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as found:
         yield found
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Asynchronous tests of this folder run on asyncio."""
+    return "asyncio"

@@ -1,0 +1,187 @@
+"""Long polls: woken in turn, by what comes; gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.calls import Call, ClientGone
+from app.api.polls import LongPolls
+from app.broker import commands, results
+from app.broker.commands import CreateTopic, NewMessage, Publish
+from tests.api.fake_node import FakeNode
+
+pytestmark = pytest.mark.anyio
+
+
+class Consumer:
+    """One poller on a topic; `hang_up` is the client's."""
+
+    def __init__(self, node: FakeNode, polls: LongPolls, wait_s: float = 5, most: int = 1) -> None:
+        self._node, self._most = node, most
+        self._gone = asyncio.Event()
+        self.takes = 0
+        call = Call({"headers": []}, self._receive, "t")
+        self.task = asyncio.ensure_future(polls.receive(call, "t", wait_s, self._take))
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _take(self) -> results.Received:
+        self.takes += 1
+        command = commands.encode(commands.Receive("t", max=self._most))
+        found = results.decode(await self._node.submit(command, timeout_s=1))
+        assert isinstance(found, results.Received)
+        return found
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    async def bodies(self) -> list[bytes]:
+        return [message.body for message in (await self.task).messages]
+
+
+@pytest.fixture
+async def node(node: FakeNode) -> FakeNode:
+    node.apply(commands.encode(CreateTopic("t")))
+    return node
+
+
+@pytest.fixture
+async def polls(node: FakeNode) -> LongPolls:
+    return LongPolls(node.machine, node.stopping)
+
+
+def publish(node: FakeNode, *bodies: bytes) -> None:
+    node.apply(commands.encode(Publish("t", [NewMessage(body) for body in bodies])))
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_message_that_is_there_is_taken_at_once(node: FakeNode, polls: LongPolls) -> None:
+    publish(node, b"1")
+    assert await Consumer(node, polls).bodies() == [b"1"]
+    assert polls.waiting() == 0
+
+
+async def test_a_message_wakes_the_first_in_line_alone(node: FakeNode, polls: LongPolls) -> None:
+    consumers = [Consumer(node, polls) for _ in range(10)]
+    await settle()
+    assert polls.waiting() == 10
+    publish(node, b"1")
+    assert await consumers[0].bodies() == [b"1"]
+    await settle()
+    assert [consumer.takes for consumer in consumers] == [2] + [1] * 9
+    assert polls.waiting() == 9
+    for consumer in consumers[1:]:
+        consumer.hang_up()
+        with pytest.raises(ClientGone):
+            await consumer.task
+
+
+async def test_many_messages_at_once_reach_as_many(node: FakeNode, polls: LongPolls) -> None:
+    consumers = [Consumer(node, polls) for _ in range(8)]
+    await settle()
+    publish(node, *(b"%d" % n for n in range(8)))
+    found = [await consumer.bodies() for consumer in consumers]
+    assert sorted(found) == [[b"%d" % n] for n in range(8)]
+    assert polls.waiting() == 0
+
+
+async def test_a_turn_is_handed_on_by_who_hangs_up(node: FakeNode, polls: LongPolls) -> None:
+    first, second = Consumer(node, polls), Consumer(node, polls)
+    await settle()
+    first.hang_up()
+    publish(node, b"1")
+    with pytest.raises(ClientGone):
+        await first.task
+    assert await second.bodies() == [b"1"]
+
+
+async def test_a_turn_is_handed_on_by_who_fails(node: FakeNode, polls: LongPolls) -> None:
+    first, second = Consumer(node, polls), Consumer(node, polls)
+    await settle()
+    attempts = []
+
+    async def submit(command: bytes, **options: Any) -> bytes:
+        attempts.append(command)
+        if len(attempts) == 1:
+            raise ZeroDivisionError
+        return await FakeNode.submit(node, command, **options)
+
+    node.submit = submit  # type: ignore[method-assign]
+    publish(node, b"1")
+    with pytest.raises(ZeroDivisionError):
+        await first.task
+    assert await second.bodies() == [b"1"]
+
+
+async def test_a_message_between_looking_and_waiting_is_not_missed(node: FakeNode, polls: LongPolls) -> None:
+    async def submit(command: bytes, **options: Any) -> bytes:
+        found = await FakeNode.submit(node, command, **options)
+        del node.submit  # type: ignore[misc]
+        publish(node, b"1")
+        return found
+
+    node.submit = submit  # type: ignore[method-assign]
+    assert await Consumer(node, polls).bodies() == [b"1"]
+
+
+async def test_time_ends_a_poll_with_nothing(node: FakeNode, polls: LongPolls) -> None:
+    started = time.monotonic()
+    assert await Consumer(node, polls, wait_s=0.2).bodies() == []
+    assert 0.15 < time.monotonic() - started < 1
+    assert polls.waiting() == 0
+
+
+async def test_stopping_ends_all(node: FakeNode, polls: LongPolls) -> None:
+    consumers = [Consumer(node, polls, wait_s=20) for _ in range(5)]
+    await settle()
+    node.stopping.set()
+    assert [await consumer.bodies() for consumer in consumers] == [[]] * 5
+    assert await Consumer(node, polls, wait_s=20).bodies() == []
+
+
+async def test_nothing_is_left_behind(node: FakeNode, polls: LongPolls) -> None:
+    publish(node, b"1", b"2")
+    consumers = [Consumer(node, polls, wait_s=0.05) for _ in range(4)]
+    await asyncio.gather(*(consumer.task for consumer in consumers))
+    consumer = Consumer(node, polls)
+    await settle()
+    consumer.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer.task
+    assert polls.waiting() == 0
+    assert not node.machine._watchers
+
+
+async def test_a_thousand_polls_are_served_in_turn(node: FakeNode, polls: LongPolls) -> None:
+    consumers = [Consumer(node, polls) for _ in range(1000)]
+    await settle()
+    for start in range(0, 1000, 100):
+        publish(node, *(b"%d" % n for n in range(start, start + 100)))
+    found = await asyncio.gather(*(consumer.bodies() for consumer in consumers))
+    assert sorted(int(bodies[0]) for bodies in found) == list(range(1000))
+    assert sum(consumer.takes for consumer in consumers) <= 2100
+
+
+async def test_over_http(client: httpx.AsyncClient, node: FakeNode) -> None:
+    async def later(wait_s: float, function: Callable[[], Awaitable[Any]]) -> None:
+        await asyncio.sleep(wait_s)
+        await function()
+
+    sending = asyncio.ensure_future(later(0.1, lambda: client.put("/message", json={"topic": "t", "message": "m"})))
+    started = time.monotonic()
+    answer = await client.post("/v1/topics/t/messages:receive", json={"auto_ack": True, "wait_s": 20})
+    assert [message["body"] for message in answer.json()["messages"]] == ["m"]
+    assert 0.05 < time.monotonic() - started < 2
+    await sending
