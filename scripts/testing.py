@@ -55,14 +55,19 @@ def bench() -> None:
 
 
 def _ensure_browser() -> None:
-    if any(shutil.which(name) for name in BROWSERS):
-        return
-    try:
-        base_image.install_packages("chromium")
-    except Failure as failure:
-        if os.environ.get("CI"):
-            raise
-        say(f"{failure} The browser tests are left out.")
+    """A browser that the tests find by CHROMIUM."""
+    if not _browser():
+        try:
+            base_image.install_packages("chromium")
+        except Failure as failure:
+            if os.environ.get("CI"):
+                raise
+            say(f"{failure} The browser tests are left out.")
+    os.environ.setdefault("CHROMIUM", _browser())
+
+
+def _browser() -> str:
+    return next((path for path in map(shutil.which, BROWSERS) if path), "")
 
 
 def _call(command: list[str], failure: str) -> None:
