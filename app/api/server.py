@@ -6,7 +6,9 @@ end), then `server.should_exit`; requests in flight have `shutdown_timeout_s` fr
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,12 +25,32 @@ KEEP_ALIVE_S = 75
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its grip on signals."""
+    """uvicorn without its grip on signals, and without its own way to end the process."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit`. Raises OSError where the address cannot be bound; uvicorn would exit."""
+        bound = sockets or await listen(self.config.host, self.config.port, self.config.backlog)
+        await super().serve(bound)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave them to whoever runs the process."""
         yield
+
+
+async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listening sockets, one for each address that the host's name stands for. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((family, address[:2]) for family, _, _, _, address in found):
+            sockets.append(socket.create_server(address, family=family, backlog=backlog))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
 
 
 def build_server(app: FastAPI, settings: Settings) -> Server:

@@ -19,6 +19,7 @@ FLAGS = [
     "--disable-sync",
 ]  # fmt: skip
 OPEN_MS = 20_000
+expect.set_options(timeout=OPEN_MS)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=3 * OPEN_MS)
         yield found
         found.close()
 

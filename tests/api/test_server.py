@@ -5,6 +5,7 @@ These hold our protocol to the installed uvicorn: an upgrade that changes what i
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from app.api import server_protocol
+from app.api.server import listen
 from app.api.server_protocol import HEADERS_BYTES, HEADERS_COUNT, TARGET_BYTES
 from tests.api.conftest import Live
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 0.6
 LIMIT = 10_000
 
 
@@ -105,9 +107,9 @@ def test_a_head_that_does_not_arrive_in_time_is_408(quick: Live) -> None:
             wire.send(b" ")
         status, headers, body = wire.answer()
         assert (status, code(body), headers["connection"]) == (408, "request_timeout", "close")
-        assert TIMEOUT_S * 0.9 < time.monotonic() - started < TIMEOUT_S * 2
+        assert TIMEOUT_S * 0.9 < time.monotonic() - started < TIMEOUT_S * 6
         assert headers["content-type"] == "application/problem+json"
-        assert wire.closes(1)
+        assert wire.closes(3)
 
 
 @pytest.mark.parametrize("start", [b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])
@@ -117,7 +119,7 @@ def test_a_body_that_does_not_arrive_in_time_is_408(quick: Live, start: bytes) -
         wire.send(b"PUT /message HTTP/1.1\r\nHost: x\r\n" + start)
         status, _, body = wire.answer()
         assert (status, code(body)) == (408, "request_timeout")
-        assert wire.closes(1)
+        assert wire.closes(3)
     assert quick.node.submitted == submitted
 
 
@@ -133,7 +135,7 @@ def test_the_second_request_of_a_connection_has_its_own_time(quick: Live) -> Non
 
 def test_a_connection_that_sends_nothing_is_closed_in_silence(quick: Live) -> None:
     with Wire(quick) as wire:
-        assert wire.closes(TIMEOUT_S * 3)
+        assert wire.closes(TIMEOUT_S * 6)
 
 
 def test_time_to_answer_is_not_time_to_send(quick: Live) -> None:
@@ -171,7 +173,7 @@ def test_a_client_that_asks_before_it_sends_is_told_at_once(quick: Live) -> None
         wire.send(head % (LIMIT + 1))
         status, headers, _ = wire.answer()
         assert (status, headers["connection"]) == (413, "close")
-        assert wire.closes(1)
+        assert wire.closes(3)
     with Wire(quick) as wire:
         body = b'{"topic":"nope","message":""}'
         wire.send(head % len(body))
@@ -196,10 +198,10 @@ def test_an_endless_body_is_cut_off(quick: Live) -> None:
         wire.send(b"PUT /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         started = time.monotonic()
         with pytest.raises((ConnectionError, TimeoutError)):
-            while time.monotonic() - started < 3:
+            while time.monotonic() - started < 8:
                 wire.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
                 time.sleep(0.001)
-        assert time.monotonic() - started < TIMEOUT_S * 3
+        assert time.monotonic() - started < TIMEOUT_S * 8
 
 
 def test_a_body_at_the_limit_passes(quick: Live) -> None:
@@ -235,14 +237,14 @@ def test_what_is_no_request_is_refused_and_closed(quick: Live, data: bytes, stat
         found, headers, body = wire.answer()
         assert (found, code(body), headers["connection"]) == (status, reason, "close")
         assert json.loads(body)["outcome"] == "not_committed"
-        assert wire.closes(1)
+        assert wire.closes(3)
 
 
 def test_stray_bytes_behind_a_request_do_not_cost_it_its_answer(quick: Live) -> None:
     with Wire(quick) as wire:
         wire.send(receive(0.1) + b"\x00\x01stray")
         assert wire.answer()[0] == 200
-        assert wire.closes(1)
+        assert wire.closes(3)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch)
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             asset = b"GET /docs-assets/swagger-ui-bundle.js HTTP/1.1\r\n\r\n"
             wire.send(asset * 8)
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + 8
             while served.server.server_state.connections and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert not served.server.server_state.connections
@@ -314,10 +316,15 @@ def test_stopping_ends_long_polls_with_an_answer() -> None:
         time.sleep(0.1)
         started = time.monotonic()
         served.stop()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2.5
         status, _, body = wire.answer()
         assert (status, json.loads(body)) == (200, {"messages": []})
-        assert idle.closes(1)
+        assert idle.closes(3)
+
+
+def test_a_port_in_use_is_an_error_to_whoever_started_the_server(quick: Live) -> None:
+    with pytest.raises(OSError, match="in use"):
+        asyncio.run(listen("127.0.0.1", quick.port, 1))
 
 
 def test_what_hangs_when_time_is_over_is_told_that_the_outcome_is_unknown() -> None:
