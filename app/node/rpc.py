@@ -1,7 +1,8 @@
 """Questions from one node to another over the peer streams: forwarded commands, read indices, statuses.
 
 A question has a number and a deadline; the answer comes back on the other node's own stream. When the stream
-to or from a peer is lost, every question that waits for it ends at once: whether it arrived is unknown.
+from a peer is lost, or another node leads in its place, every question that waits for it ends at once: whether
+it took effect is unknown.
 """
 
 from __future__ import annotations
@@ -85,11 +86,11 @@ class Rpc:
         finally:
             self._waiting.pop(number, None)
 
-    def peer_lost(self, peer: int) -> None:
-        """A stream to or from this peer closed."""
+    def give_up(self, peer: int, why: str) -> None:
+        """No answer is to be expected from this peer any more."""
         for waits_for, future in list(self._waiting.values()):
             if waits_for == peer and not future.done():
-                future.set_result(OutcomeUnknown(f"the connection to node {peer} was lost"))
+                future.set_result(OutcomeUnknown(why))
 
     def on_frame(self, peer: int, kind: int, payload: bytes) -> None:
         """A REQUEST or RESPONSE frame."""

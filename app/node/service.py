@@ -50,6 +50,7 @@ class Node:
         )
         self.rpc = Rpc(self.network, self._serve)
         self._changed: asyncio.Event = asyncio.Event()
+        self._last_leader: int | None = None
         self._ready_at: int | None = None
         self._started_at = time.monotonic()
 
@@ -261,11 +262,16 @@ class Node:
         self.runner.deliver(message)
 
     def _on_lost(self, peer: int) -> None:
-        self.rpc.peer_lost(peer)
+        self.rpc.give_up(peer, f"the connection to node {peer} was lost")
         self.runner.peer_lost(peer)
 
     def _announce(self) -> None:
-        """Role, term or leader changed: wake whoever waits for a leader."""
+        """Role, term or leader changed: wake whoever waits for a leader, or for a former one's answer."""
+        leader = self.leader_id()
+        if leader is not None and leader != self._last_leader:
+            if self._last_leader is not None:
+                self.rpc.give_up(self._last_leader, f"node {leader} leads now, and node {self._last_leader} is silent")
+            self._last_leader = leader
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
