@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import secrets
 import signal
 import sys
@@ -158,6 +159,8 @@ def main() -> None:
         stream=sys.stderr,
     )
     print(describe(settings), flush=True)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     sys.setswitchinterval(SWITCH_S)
     code = uvloop.run(serve(settings))
     logging.shutdown()

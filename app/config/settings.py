@@ -52,7 +52,7 @@ class Settings:
     body_limit_bytes: int = setting(MIB, "bytes", "largest body of a request; above it 413", between(1, 64 * MIB))
     request_timeout_s: float = setting(10.0, "s", "time that a client has to send one request", between(0.1, 3600))
     classic_timeout_ms: int = setting(
-        850, "ms", "time within which a classic request is answered, if only with 503 or 504", between(50, 60_000)
+        800, "ms", "time within which a classic request is answered, if only with 503 or 504", between(50, 60_000)
     )
     inbox_limit: int = setting(
         4096, "", "requests that may wait for the log at once; above it 429 with Retry-After", between(1, 1_000_000)
@@ -71,7 +71,7 @@ class Settings:
     )
     dedup_window_s: int = setting(
         300, "s", "how long a repeated Idempotency-Key gets its first answer again; the same on every node",
-        between(1, 7 * 86_400),
+        between(1, 86_400),
     )
     disk_reserve_bytes: int = setting(
         64 * MIB, "bytes", "free space kept on the disk; below it publishing gets 507", at_least(0)
