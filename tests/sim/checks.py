@@ -128,6 +128,7 @@ class Checks:
                     f"{self.committed_in[index]}",
                 )
         self.world.coverage.elected(node)
+        self.world.faults.ambush_election(node)
 
     def _commits(self, node: SimNode, seen: Seen) -> None:
         log = node.core.log
@@ -158,6 +159,7 @@ class Checks:
                         f"node {node.id} takes entry {entry.index} of term {entry.term} for committed, "
                         f"which is durable on {holders} only",
                     )
+                self.world.coverage.committed(entry)
                 self.ledger.append(entry)
                 self.committed_in.append(node.core.term)
                 if entry.kind == Kind.COMMAND:
@@ -212,6 +214,9 @@ class Checks:
     def written(self, node: SimNode, job: WriteJob) -> None:
         """The core handed these entries to its disk: they must be what this index and term always was."""
         entries = job.entries
+        if node.shadow.installing and not node.runner._installing:
+            node.shadow.reset(node.machine.applied_index)
+            self._seen[node.id].last = node.machine.applied_index
         if not entries:
             return
         first = entries[0].index
@@ -378,5 +383,5 @@ def unsynced(node: SimNode) -> bool:
     if not fs.touched:
         return False
     return any(
-        path.startswith(LOG_DIRECTORY) and (inode.dirty or inode.unsaved) for path, inode in fs._names.items()
+        path.endswith(".log") and (inode.dirty or inode.unsaved) for path, inode in fs._names.items()
     )

@@ -167,8 +167,7 @@ class Client:
     def came_back_empty(self) -> bool:
         """Whether the last receive found nothing."""
         answer = self.history[-1].answer
-        assert answer is not None
-        return not getattr(decode_result(answer), "messages", None)
+        return answer is not None and not getattr(decode_result(answer), "messages", None)
 
 
 _SILENCE = object()

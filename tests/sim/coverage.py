@@ -43,6 +43,7 @@ SITUATIONS = (
     "conflict truncated on a durable log",
     "append refused",
     "old-term entries on a majority at an election",
+    "old-term entry on a majority, replaced",
     "message lost",
     "message overtaken",
     "duplicate message delivered",
@@ -50,6 +51,7 @@ SITUATIONS = (
     "snapshot taken",
     "snapshot sent whole",
     "snapshot installed",
+    "snapshot installed over a conflicting log",
     "snapshot installed over a longer log",
     "snapshot begun anew",
     "state installed over a log that still stood: reset at start",
@@ -101,6 +103,7 @@ class Coverage:
         self.counts: Counter[str] = Counter()
         self._candidates: dict[int, set[int]] = {}
         self._transfers: dict[int, int] = {}
+        self._on_majority: dict[int, int] = {}
         self._staging: dict[int, tuple[int, int]] = {}
 
     # -- messages ---------------------------------------------------------------------------------------
@@ -133,8 +136,21 @@ class Coverage:
         elif kind is InstallSnapshot:
             if message.done:
                 self.counts["snapshot sent whole"] += 1
-        elif kind is AppendReply and not message.success and message.prev_log_index:
-            self.counts["append refused"] += 1
+        elif kind is AppendReply:
+            if message.success:
+                self._replicated(node, message.match_index)
+            elif message.prev_log_index:
+                self.counts["append refused"] += 1
+
+    def _replicated(self, node: SimNode, index: int) -> None:
+        """A follower vouches: does an entry of an older term, not yet committed, stand on a majority now?"""
+        log = node.core.log
+        if self.world.checks.committed < index <= log.last_index and index > log.base_index:
+            term = log.term(index)
+            if term < node.core.term and index not in self._on_majority:
+                holders = sum(other.shadow.holds(index, term) for other in self.world.nodes)
+                if holders > len(self.world.nodes) // 2:
+                    self._on_majority[index] = term
 
     # -- roles ------------------------------------------------------------------------------------------
 
@@ -152,6 +168,12 @@ class Coverage:
             holders = sum(other.shadow.holds(index, log.term(index)) for other in nodes)
             if holders > len(nodes) // 2:
                 self.counts["old-term entries on a majority at an election"] += 1
+                self._on_majority[index] = log.term(index)
+
+    def committed(self, entry: Entry) -> None:
+        """An entry is committed, for the first time anywhere."""
+        if self._on_majority.get(entry.index, entry.term) != entry.term:
+            self.counts["old-term entry on a majority, replaced"] += 1
 
     def role_changed(self, node: SimNode, before: Role, term: int) -> None:
         """Role, term or vote moved."""
@@ -193,8 +215,11 @@ class Coverage:
         """A snapshot is being put in force."""
         self._staging.pop(node.id, None)
         self.counts["snapshot installed"] += 1
-        if node.wal.last_index >= index:
+        last, ledger = node.wal.last_index, self.world.checks.ledger
+        if last >= index:
             self.counts["snapshot installed over a longer log"] += 1
+        if last >= len(ledger) or node.wal.term(last) != ledger[last].term:
+            self.counts["snapshot installed over a conflicting log"] += 1
 
     def configured(self, entry: Entry) -> None:
         """A configuration is committed."""

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from app.broker.commands import NewMessage, Publish, encode
 from app.raft import Configuration, NotLeader
+from tests.sim import scenes
+from tests.sim.clients import TOPICS
 from tests.sim.plan import FAULTS, MS, SECOND
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class Faults:
     def __init__(self, world: World):
         self.world = world
         self._stopped = False
+        self._made = 0
+        self._playing = False
 
     def begin(self) -> None:
         """Schedule the first one, if there are to be any."""
@@ -107,17 +112,54 @@ class Faults:
         candidate that knows no disk under this id would take the new one's vote; or, with another new disk not yet
         known to be the admitted one, no majority of known disks would be left.
         """
-        node, checks = self._any(), self.world.checks
+        self.replace_disk(self._any())
+
+    def replace_disk(self, node: SimNode) -> bool:
+        """See `wipe`. False: not now."""
+        checks = self.world.checks
         others = [other for other in self.world.nodes if other is not node]
         index = checks.last_configuration
         if len(others) < 2 or node.wiped or not index:
-            return
+            return False
         if not all(other.up and not other.wiped and other.machine.durable_index >= index for other in others):
-            return
+            return False
         configuration = msgspec.msgpack.decode(checks.ledger[index].data, type=Configuration)
-        if configuration.incarnation(node.id) == node.shadow.incarnation:
-            node.power_off(None)
-            node.wipe()
+        if configuration.incarnation(node.id) != node.shadow.incarnation:
+            return False
+        node.power_off(None)
+        node.wipe()
+        return True
+
+    def ambush_install(self, node: SimNode) -> None:
+        """A snapshot is being put in force: the power may go at one of the next file operations."""
+        if self._ambushes():
+            node.fs.crash_at = node.fs.operations + self.world.rng.randint(1, 8)
+
+    def ambush_log(self, node: SimNode) -> None:
+        """A compaction or a reset of the log begins: the power may go in the middle of it."""
+        if self._ambushes(0.1):
+            node.fs.crash_at = node.fs.operations + self.world.rng.randint(1, 3)
+
+    def ambush_chunk(self, sender: int) -> None:
+        """A chunk of a snapshot is on its way: its sender may be cut off, or lose its power."""
+        if self._ambushes(0.2):
+            if self.world.rng.random() < 0.5:
+                self.world.schedule(1, None, self.world.nodes[sender].power_off, None)
+            else:
+                self._split({sender}, "partition")
+
+    def ambush_election(self, node: SimNode) -> None:
+        """A node has just won: it may be cut off, or lose its power, before it has told everybody."""
+        if self._ambushes(1.5):
+            delay_us = int(self.world.rng.random() * 30 * MS)
+            if self.world.rng.random() < 0.5:
+                self.world.schedule(delay_us, None, node.power_off, None)
+            else:
+                self.world.schedule(delay_us, None, self._split, {node.id}, "partition")
+
+    def _ambushes(self, scale: float = 1.0) -> bool:
+        share = self.world.plan.ambush_share * scale
+        return share > 0 and not self._stopped and self.world.rng.random() < share
 
     # -- disks and clocks -------------------------------------------------------------------------------
 
@@ -175,6 +217,18 @@ class Faults:
         """Nobody hears the leader, and it hears nobody; clients still reach it."""
         self._split({self._leader().id}, "leader isolated")
 
+    def rogue_leader(self) -> None:
+        """The leader is cut off for long while many clients write to it: a long log that nobody will follow."""
+        node = self._leader()
+        if node.leads() and len(self.world.nodes) > 1:
+            self.world.count("leader isolated")
+            self.world.network.split({node.id})
+            for number in range(self.world.rng.randint(10, 300)):
+                self._made += 1
+                command = encode(Publish(TOPICS[0], [NewMessage(f'"rogue {self._made}"'.encode())]))
+                self.world.schedule(number * MS, node, node.runner.submit, command, True, _ignore)
+            self._after(3, 9, self.world.network.connect_all)
+
     def _split(self, group: set[int], situation: str) -> None:
         if 0 < len(group) < len(self.world.nodes):
             self.world.count(situation)
@@ -214,6 +268,29 @@ class Faults:
     def _no_loss(self) -> None:
         self.world.network.drop_share = self.world.plan.drop_share
 
+    # -- scenes -----------------------------------------------------------------------------------------
+
+    def figure_8(self) -> None:
+        """See `scenes`."""
+        self._play(scenes.figure_8)
+
+    def wiped_ally(self) -> None:
+        """See `scenes`."""
+        self._play(scenes.wiped_ally)
+
+    def _play(self, scene: Callable[[World], scenes.Scene]) -> None:
+        if not self._playing:
+            self._playing = True
+            self._go_on(scene(self.world))
+
+    def _go_on(self, scene: scenes.Scene) -> None:
+        wait_ms = None if self._stopped else next(scene, None)
+        if wait_ms is None:
+            self._playing = False
+            self.world.network.gag = None
+        else:
+            self.world.schedule(wait_ms * MS, None, self._go_on, scene)
+
     # -- leadership -------------------------------------------------------------------------------------
 
     def transfer(self) -> None:
@@ -237,3 +314,7 @@ class Faults:
         except NotLeader:
             return None
         return to
+
+
+def _ignore(_outcome: object) -> None:
+    """A client that does not wait for its answer."""

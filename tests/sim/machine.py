@@ -77,6 +77,7 @@ class SimMachine(Machine):
         index = index_of(with_image)
         assert index >= self.applied_index, "a snapshot must not lead back"
         self.node.checks.installing(self.node, index)
+        self.node.world.faults.ambush_install(self.node)
         fs.rename(path, STATE_PATH)
         fs.sync_dir(DIRECTORY)
         with self._gate:

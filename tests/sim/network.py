@@ -6,9 +6,10 @@ doubled: production sends them over streams. Every message crosses as bytes, so 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from app.raft import AnyMessage, decode, encode
+from app.raft import AnyMessage, InstallSnapshot, decode, encode
 from tests.sim.plan import MS
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ class Network:
         self._delay_us = plan.delay_ms * MS
         self._in_order = plan.in_order
         self.cut = [[False] * plan.nodes for _ in range(plan.nodes)]
+        self.gag: Callable[[AnyMessage], bool] | None = None
+        """Messages that a scene keeps from getting through."""
         self._newest = [[0] * plan.nodes for _ in range(plan.nodes)]
 
     def heal(self) -> None:
         """Every link carries everything from now on, in good time."""
         self.connect_all()
+        self.gag = None
         self.drop_share = self.duplicate_share = self.slow_share = 0.0
 
     def connect_all(self) -> None:
@@ -48,9 +52,12 @@ class Network:
     def send(self, message: AnyMessage) -> None:
         """A raft message, best effort."""
         world, random = self.world, self.world.rng.random
-        if self.cut[message.sender][message.to] or random() < self.drop_share:
+        gagged = self.gag is not None and self.gag(message)
+        if gagged or self.cut[message.sender][message.to] or random() < self.drop_share:
             world.count("message lost")
             return
+        if type(message) is InstallSnapshot:
+            world.faults.ambush_chunk(message.sender)
         data = encode(message)
         self._carry(message.sender, message.to, data)
         if self.duplicate_share and random() < self.duplicate_share:

@@ -25,7 +25,7 @@ from tests.sim.machine import DIRECTORY, SimMachine
 from tests.sim.plan import MS, SECOND
 from tests.sim.service import Service
 from tests.sim.shadow import Shadow
-from tests.sim.threads import SimBackground, SimDisk
+from tests.sim.threads import LOOK_AHEAD_US, SimBackground, SimDisk
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -138,9 +138,9 @@ class SimNode:
             if leader is not None:
                 self.world.coverage.ticked_leader(self, leader)
 
-    def _look_at_disk(self) -> None:
-        self.later(SECOND, self._look_at_disk)
-        self.disk.check_room()
+    def _look_ahead(self) -> None:
+        self.later(LOOK_AHEAD_US, self._look_ahead)
+        self.disk.look_ahead()
 
     # -- lives ------------------------------------------------------------------------------------------
 
@@ -188,12 +188,11 @@ class SimNode:
         self.runner = GroupRunner(self.core, self.machine, self.snapshots, compaction, around, plan.inbox_limit)
         self.service = Service(self)
         self.runner.on_change = self.service.leader_may_have_changed
-        self.disk.prepare()
         self._last_tick_us = world.now_us
         self.up = True
         self.checks.started(self)
         self.later(int(world.rng.random() * plan.tick_ms * MS), self._tick)
-        self.later(SECOND, self._look_at_disk)
+        self.later(1, self._look_ahead)
 
     def _end_process(self) -> None:
         """Nothing of this life goes on; the next one is scheduled."""

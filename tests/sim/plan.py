@@ -18,7 +18,8 @@ SECOND = 1000 * MS
 FAULTS = (
     "power", "power_soon", "power_on_start", "power_all", "kill", "disk_error", "pause", "pause_leader", "partition",
     "isolate_leader", "deafen_leader", "one_way", "straggler", "stall", "stall_leader", "full", "wipe", "clock",
-    "transfer", "transfer_stuck", "loss", "depose",
+    "transfer", "transfer_stuck", "loss", "depose", "rogue_leader",
+    "figure_8", "wiped_ally",
 )  # fmt: skip
 """Each is a method of `faults.Faults`."""
 
@@ -49,6 +50,8 @@ class Plan:
     think_ms: float
     fault_gap_ms: float
     fault_weights: tuple[float, ...]
+    ambush_share: float
+    """How often a machine loses its power, or a link is cut, in the middle of a step that is rarely under way."""
 
 
 def draw(seed: int, seconds: int = 60) -> Plan:
@@ -78,7 +81,7 @@ def draw(seed: int, seconds: int = 60) -> Plan:
         segment_bytes=pick((8192, 8192, 12288, 65536)),
         compact_every_bytes=pick((1500, 4000, 12000)),
         retain_bytes=pick((200, 1000, 6000)),
-        chunk_bytes=pick((8192, 16384, 32768)),
+        chunk_bytes=pick((4096, 8192, 32768)),
         cache_bytes=pick((0, 500, 1 << 20)),
         inbox_limit=pick((3, 100, 100)),
         delay_ms=pick((0.5, 2.0, 10.0)),
@@ -92,4 +95,5 @@ def draw(seed: int, seconds: int = 60) -> Plan:
         think_ms=pick((100.0, 200.0)),
         fault_gap_ms=0.0 if calm else pick((700.0, 1500.0, 4000.0)),
         fault_weights=tuple(0.0 if rng.random() < 0.35 else rng.expovariate(1.0) for _ in FAULTS),
+        ambush_share=0.0 if calm else pick((0.0, 0.1, 0.3)),
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.sim.node import SimNode
 
 FULL_RETRY_US = 100 * MS
+LOOK_AHEAD_US = 100 * MS
 ROOM_CHECK_US = SECOND // 2
 FATAL = (OSError, LogFull, LogFailed, StateFull, SnapshotAbandoned)
 """What ends a process that meets it in one of its threads. Anything else is a bug."""
@@ -46,10 +47,6 @@ class SimDisk:
         self._busy = 0
         self._next_check_us = 0
         self._no_segment = False
-
-    def prepare(self) -> None:
-        """What the thread does before its first job."""
-        self._no_segment = not self.node.wal.prepare()
 
     @property
     def idle(self) -> bool:
@@ -106,10 +103,10 @@ class SimDisk:
                     return
                 if self._batch:
                     work, done = self._batch.popleft()
+                    self.node.world.faults.ambush_log(self.node)
                     result = work()
                     self.node.checks.called(self.node)
                     self._finished.append(lambda done=done, result=result: done(result))
-            self._look_after_room()
 
     def _write(self) -> bool:
         """False: the log has no room."""
@@ -121,18 +118,11 @@ class SimDisk:
             except LogFull:
                 node.world.count("log full: write held back")
                 self._no_segment = True
-                self._reserve.check()
                 return False
             node.checks.synced(node)
             self._finished += self._write_dones
             self._write_dones = []
         return True
-
-    def _look_after_room(self) -> None:
-        if self.node.world.now_us >= self._next_check_us:
-            self._reserve.check()
-            self._next_check_us = self.node.world.now_us + ROOM_CHECK_US
-        self._no_segment = not self.node.wal.prepare()
 
     def _finish(self) -> None:
         done, self._finished = self._finished, []
@@ -146,11 +136,16 @@ class SimDisk:
         else:
             self._working = False
 
-    def check_room(self) -> None:
-        """The thread's look at the disk when it has nothing else to do."""
-        if not self._working:
-            with fail_stop():
-                self._look_after_room()
+    def look_ahead(self) -> None:
+        """What the second thread does from time to time: a spare segment, an eye on the free space."""
+        now_us = self.node.world.now_us
+        if now_us < self.stalled_until_us:
+            return
+        with fail_stop():
+            self._no_segment = not self.node.wal.prepare()
+            if now_us >= self._next_check_us:
+                self._reserve.check()
+                self._next_check_us = now_us + ROOM_CHECK_US
 
 
 class SimBackground:
