@@ -1,1 +1,4 @@
-"""RMQ, the Raft Message Queue: one node. Imports point downwards: main, config, api, node, broker, transport, storage, raft."""
+"""RMQ, the Raft Message Queue: one node.
+
+Imports point downwards: main, api, node, config, broker, transport, storage, raft.
+"""

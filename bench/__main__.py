@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime
 import json
 import os
@@ -68,8 +67,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="leader kills (default 20)")
     parser.add_argument("--only", choices=("rates", "failover"), help="one part alone")
     options = parser.parse_args()
-    today = datetime.date.today()
-    print(f"{today}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{datetime.date.today()}, {machine}")
     if options.only != "failover":
         with LocalCluster() as cluster:
             uvloop.run(rates(cluster, options.seconds))

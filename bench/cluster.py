@@ -39,9 +39,13 @@ class LocalCluster:
         self.processes: list[subprocess.Popen[bytes] | None] = [None] * nodes
 
     def __enter__(self) -> LocalCluster:
-        for node in range(len(self.ports)):
-            self.start(node)
-        self.wait_for_leader()
+        try:
+            for node in range(len(self.ports)):
+                self.start(node)
+            self.wait_for_leader()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

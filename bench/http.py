@@ -55,5 +55,5 @@ class Connection(asyncio.Protocol):
 
 def request_bytes(method: str, path: str, body: bytes, headers: str = "") -> bytes:
     """A whole request with a JSON body."""
-    head = f"{method} {path} HTTP/1.1\r\nhost: rmq\r\ncontent-type: application/json\r\n{headers}content-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    common = f"host: rmq\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return f"{method} {path} HTTP/1.1\r\n{common}{headers}\r\n".encode() + body

@@ -14,7 +14,7 @@ import subprocess
 from scripts import base_image, containers, virtualenv
 from scripts.console import ROOT, Failure, say
 
-STYLE_FAILED = "ruff found something to mend; `.venv/bin/ruff check --fix .` does much of it."
+STYLE_FAILED = "ruff or mypy found something to mend; `.venv/bin/ruff check --fix .` does much of it."
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -29,7 +29,7 @@ def test() -> None:
         say(f"{reason[0].upper()}{reason[1:]}: the container tests are left out.")
     else:
         containers.build()
-    style = _returncode([python, "-m", "ruff", "check", "."])
+    style = _style(python)
     _call([python, "-m", "pytest", *shlex.split(os.environ.get("ARGS", ""))], "A test failed.")
     if style:
         raise Failure(f"The tests pass, and {STYLE_FAILED}")
@@ -38,8 +38,13 @@ def test() -> None:
 def lint() -> None:
     """Style and types."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
-    if _returncode([python, "-m", "ruff", "check", "."]):
+    if _style(python):
         raise Failure(STYLE_FAILED)
+
+
+def _style(python: str) -> bool:
+    """Whether ruff, or mypy on the node's own code, finds something."""
+    return any([_returncode([python, "-m", "ruff", "check", "."]), _returncode([python, "-m", "mypy"])])
 
 
 def sim() -> None:

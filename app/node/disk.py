@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app.node.protocols import Log, WriteJob
@@ -23,6 +24,9 @@ FULL_RETRY_S = 0.1
 LOOK_AHEAD_S = 0.1
 """A segment lasts several times as long under full load."""
 ROOM_CHECK_S = 0.5
+
+Queued = tuple[WriteJob | Callable[[], Any], Callable[..., None]]
+"""A job, and what runs on the loop when it is done: with the result, where the job is a call."""
 
 
 def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
@@ -56,7 +60,7 @@ class DiskThread:
     ):
         self._log, self._snapshots, self._reserve = log, snapshots, reserve
         self._post, self._on_fatal = post, on_fatal
-        self._queue: list[tuple[WriteJob | Callable[[], Any], Callable]] = []
+        self._queue: list[Queued] = []
         self._wakeup = threading.Condition()
         self._busy = 0
         self._stopping = False
@@ -102,7 +106,7 @@ class DiskThread:
         """Queue other work on the same files, in order."""
         self._submit(work, done)
 
-    def _submit(self, job: WriteJob | Callable[[], Any], done: Callable) -> None:
+    def _submit(self, job: WriteJob | Callable[[], Any], done: Callable[..., None]) -> None:
         self._busy += 1
         with self._wakeup:
             self._queue.append((job, done))
@@ -112,7 +116,7 @@ class DiskThread:
         try:
             run()
         except BaseException as error:
-            self._post(lambda error=error: self._on_fatal(error))
+            self._post(partial(self._on_fatal, error))
 
     def _run(self) -> None:
         while True:
@@ -135,7 +139,7 @@ class DiskThread:
                 next_check = time.monotonic() + ROOM_CHECK_S
             self._look_ahead.wait(LOOK_AHEAD_S)
 
-    def _perform(self, batch: list[tuple[WriteJob | Callable[[], Any], Callable]]) -> None:
+    def _perform(self, batch: list[Queued]) -> None:
         """Writes are gathered up to the next call, so that each call sees everything before it on disk."""
         writes: list[WriteJob] = []
         finished: list[Callable[[], None]] = []
@@ -145,8 +149,7 @@ class DiskThread:
                 finished.append(done)
             else:
                 self._write(writes, finished)
-                result = job()
-                finished.append(lambda done=done, result=result: done(result))
+                finished.append(partial(done, job()))
         self._write(writes, finished)
 
     def _write(self, writes: list[WriteJob], finished: list[Callable[[], None]]) -> None:
@@ -194,6 +197,6 @@ class BackgroundThread:
             try:
                 result = work()
             except BaseException as error:
-                self._post(lambda error=error: self._on_fatal(error))
+                self._post(partial(self._on_fatal, error))
                 return
-            self._post(lambda done=done, result=result: done(result))
+            self._post(partial(done, result))

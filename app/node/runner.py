@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.broker.errors import StateFull
 from app.broker.item import Item
-from app.broker.machine import StateFull
 from app.node.compaction import Compaction
 from app.node.envelope import seal, unseal
 from app.node.errors import DiskFull, NotCommitted, OutcomeUnknown, Overloaded

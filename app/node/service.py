@@ -43,8 +43,8 @@ class Node:
         self.network = PeerNetwork(
             node=self.id,
             cluster=settings.cluster_id,
-            bind=tuple(settings.me.peer_bind),
-            addresses={peer: tuple(address) for peer, address in peers.items()},
+            bind=settings.me.peer_bind,
+            addresses=peers,
             on_frame=self._on_frame,
             on_lost=self._on_lost,
         )

@@ -51,6 +51,7 @@ class _Incoming(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         _tune(transport)
         self._transport = transport
         self._network.incoming.add(transport)
@@ -60,6 +61,7 @@ class _Incoming(asyncio.Protocol):
             self._reader.feed(data)
         except FrameError as error:
             self._network.refused += 1
+            assert self._transport is not None
             log.warning("refused a stream from %s: %s", self._transport.get_extra_info("peername"), error)
             self._transport.abort()
 
@@ -75,7 +77,8 @@ class _Incoming(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         network = self._network
-        network.incoming.discard(self._transport)
+        if self._transport is not None:
+            network.incoming.discard(self._transport)
         if self._peer is not None and network.streams_from.get(self._peer) is self:
             del network.streams_from[self._peer]
             network.on_lost(self._peer)
@@ -108,7 +111,7 @@ class PeerNetwork:
         self.node, self.cluster = node, cluster
         self.peers = frozenset(addresses)
         self.on_frame, self.on_lost = on_frame, on_lost
-        self.incoming: set[asyncio.BaseTransport] = set()
+        self.incoming: set[asyncio.Transport] = set()
         self.streams_from: dict[int, _Incoming] = {}
         self.refused = 0
         self.dropped = 0
