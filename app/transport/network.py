@@ -13,6 +13,7 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import msgspec
 
@@ -51,10 +52,9 @@ class _Incoming(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         _tune(transport)
-        self._transport = transport
-        self._network.incoming.add(transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._network.incoming.add(self._transport)
 
     def data_received(self, data: bytes) -> None:
         try:
