@@ -1,0 +1,135 @@
+"""The disk thread: order, one sync for all that waits, waiting out a full disk, and ending at any other error."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.node.disk import BackgroundThread, DiskThread
+from app.node.protocols import WriteJob
+from app.node.reserve import Reserve
+from app.node.snapshots import SnapshotFiles
+from app.raft import Entry, HardState
+from app.storage import LogFull, RealFileSystem
+
+
+class RecordingLog:
+    """A log that notes what is asked of it. `gate` holds back syncs; `refuse` is raised by the next append."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.refuse: list[Exception] = []
+        self.spare = True
+
+    def append(self, hard_state: HardState | None, entries: list[Entry]) -> None:
+        if self.refuse:
+            raise self.refuse.pop()
+        self.calls.append("append " + " ".join(str(entry.index) for entry in entries))
+
+    def sync(self) -> None:
+        self.gate.wait(10)
+        self.calls.append("sync")
+
+    def prepare(self) -> bool:
+        return self.spare
+
+
+class Bench:
+    """A disk thread whose loop is a queue that the test runs by hand."""
+
+    def __init__(self, directory: str):
+        self.log = RecordingLog()
+        self.fatal: list[BaseException] = []
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        fs = RealFileSystem()
+        snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
+        reserve = Reserve(fs, directory, 0)
+        self.disk = DiskThread(self.log, snapshots, reserve, self.posted.put, self.fatal.append)
+        self.disk.start()
+
+    def write(self, index: int, done: Callable[[], None]) -> None:
+        self.disk.write(WriteJob(None, [Entry(index, 1, 0, b"")], []), done)
+
+    def run_one(self) -> None:
+        self.posted.get(timeout=10)()
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Bench]:
+    made = Bench(str(tmp_path))
+    yield made
+    made.log.gate.set()
+    made.disk.stop(5)
+
+
+def test_what_waits_shares_one_sync_and_finishes_in_order(bench: Bench) -> None:
+    finished: list[object] = []
+    bench.log.gate.clear()
+    bench.write(1, lambda: finished.append(1))
+    while "append 1" not in bench.log.calls:
+        pass
+    bench.write(2, lambda: finished.append(2))
+    bench.write(3, lambda: finished.append(3))
+    assert finished == [] and not bench.disk.idle
+    bench.log.gate.set()
+    bench.run_one()
+    bench.run_one()
+    assert finished == [1, 2, 3]
+    assert bench.log.calls == ["append 1", "sync", "append 2", "append 3", "sync"]
+    assert bench.disk.idle
+
+
+def test_a_call_sees_everything_before_it_durable(bench: Bench) -> None:
+    seen: list[object] = []
+    bench.write(1, lambda: None)
+    bench.disk.call(lambda: list(bench.log.calls), seen.append)
+    while not seen:
+        bench.run_one()
+    assert seen == [["append 1", "sync"]]
+
+
+def test_a_full_disk_is_waited_out(bench: Bench) -> None:
+    finished: list[int] = []
+    bench.log.refuse = [LogFull("no room"), LogFull("no room")]
+    bench.write(1, lambda: finished.append(1))
+    while not finished:
+        bench.run_one()
+    assert bench.log.calls == ["append 1", "sync"]
+    assert bench.fatal == []
+
+
+def test_no_spare_segment_means_full(bench: Bench) -> None:
+    bench.log.spare = False
+    while not bench.disk.full:
+        pass
+    bench.log.spare = True
+    while bench.disk.full:
+        pass
+
+
+def test_any_other_error_is_fatal_and_nothing_is_acknowledged(bench: Bench) -> None:
+    finished: list[int] = []
+    bench.log.refuse = [OSError(5, "input/output error")]
+    bench.write(1, lambda: finished.append(1))
+    bench.run_one()
+    assert [type(error) for error in bench.fatal] == [OSError]
+    assert finished == []
+
+
+def test_background_work_runs_one_at_a_time_and_its_errors_are_fatal() -> None:
+    posted: queue.Queue[Callable[[], None]] = queue.Queue()
+    fatal: list[BaseException] = []
+    results: list[object] = []
+    background = BackgroundThread(posted.put, fatal.append)
+    background.run(lambda: 1, results.append)
+    background.run(lambda: 2, results.append)
+    background.run(lambda: 1 // 0, results.append)
+    for _ in range(3):
+        posted.get(timeout=10)()
+    assert results == [1, 2]
+    assert [type(error) for error in fatal] == [ZeroDivisionError]

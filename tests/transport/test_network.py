@@ -1,0 +1,118 @@
+"""Two networks on loopback: frames arrive in order, a lost stream is noticed and dialled anew, strangers get none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from app.transport import Frame, PeerNetwork
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Pair:
+    """Node 0 and node 1, each with what it received and whom it lost."""
+
+    def __init__(self, clusters: tuple[int, int] = (7, 7)):
+        self.ports = (free_port(), free_port())
+        self.received: tuple[list, list] = ([], [])
+        self.lost: tuple[list[int], list[int]] = ([], [])
+        self.networks = [self.make(node, clusters[node]) for node in (0, 1)]
+
+    def make(self, node: int, cluster: int) -> PeerNetwork:
+        return PeerNetwork(
+            node=node,
+            cluster=cluster,
+            bind=("127.0.0.1", self.ports[node]),
+            addresses={1 - node: ("127.0.0.1", self.ports[1 - node])},
+            on_frame=lambda peer, kind, payload: self.received[node].append((peer, kind, payload)),
+            on_lost=self.lost[node].append,
+        )
+
+    async def __aenter__(self) -> Pair:
+        for network in self.networks:
+            await network.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for network in self.networks:
+            await network.stop()
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - conditions of many kinds, polled
+            await asyncio.sleep(0.005)
+    assert condition(), what
+
+
+LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@LOOPS
+def test_frames_arrive_in_order(run: Run) -> None:
+    async def scenario() -> None:
+        async with Pair() as pair:
+            await until(lambda: pair.networks[0].connected(1), "a stream")
+            for number in range(1000):
+                assert pair.networks[0].send(1, Frame.RAFT, str(number).encode() * (number % 50))
+            await until(lambda: len(pair.received[1]) == 1000, "all frames")
+            expected = [(0, Frame.RAFT, str(number).encode() * (number % 50)) for number in range(1000)]
+            assert pair.received[1] == expected
+
+    run(scenario())
+
+
+@LOOPS
+def test_a_lost_peer_is_noticed_and_comes_back(run: Run) -> None:
+    async def scenario() -> None:
+        async with Pair() as pair:
+            await until(lambda: 1 in pair.networks[0].streams_from, "node 1 has dialled node 0")
+            await pair.networks[1].stop()
+            await until(lambda: pair.lost[0] == [1], "the loss is reported once")
+            await until(lambda: not pair.networks[0].connected(1), "the own stream is closed too")
+            assert not pair.networks[0].send(1, Frame.RAFT, b"nobody there")
+            pair.networks[1] = pair.make(1, 7)
+            await pair.networks[1].start()
+            await until(lambda: pair.networks[0].connected(1), "dialled anew")
+            pair.networks[0].send(1, Frame.RAFT, b"again")
+            await until(lambda: (0, Frame.RAFT, b"again") in pair.received[1], "frames flow again")
+
+    run(scenario())
+
+
+@LOOPS
+def test_a_stranger_gets_nothing_through(run: Run) -> None:
+    async def scenario() -> None:
+        async with Pair(clusters=(7, 8)) as pair:
+            await until(lambda: pair.networks[1].refused >= 2, "refused, and tried again")
+            pair.networks[0].send(1, Frame.RAFT, b"hello?")
+            await asyncio.sleep(0.1)
+            assert pair.received == ([], [])
+
+    run(scenario())
+
+
+@LOOPS
+def test_noise_on_the_peer_port_is_dropped(run: Run) -> None:
+    async def scenario() -> None:
+        async with Pair() as pair:
+            reader, writer = await asyncio.open_connection("127.0.0.1", pair.ports[0])
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with pytest.raises(ConnectionError):
+                if not await reader.read():
+                    raise ConnectionResetError
+            writer.close()
+            assert pair.received[0] == []
+
+    run(scenario())
