@@ -29,6 +29,8 @@ from app.raft import AnyMessage, Entry, InstallSnapshot, Kind, NotLeader, RaftCo
 
 Done = Callable[[Any], None]
 FULL_RETRY_MS = 100
+COPY_RETRY_MS = 5000
+"""Between two tries to copy the state on a disk without room for it: each may write a lot before it fails."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class GroupRunner:
 
     def deliver(self, message: AnyMessage) -> None:
         """A message from a peer."""
+        if isinstance(message, InstallSnapshot) and self.around.disk.full:
+            return  # There is no room for a second copy of the state. The leader sends it again later.
         self._inbox.append(message)
         self._wake()
 
@@ -201,7 +205,7 @@ class GroupRunner:
         for token, index in ready.reads:
             done = self._reads.pop(token)
             done(NotLeading(self.core.leader_id) if index is None else index)
-        if ready.snapshot_wanted and not self._copying:
+        if ready.snapshot_wanted and not self._copying and not disk.full:
             self._copy_state()
 
     def _after(self, messages: list[AnyMessage]) -> None:
@@ -281,16 +285,24 @@ class GroupRunner:
     def _copy_state(self) -> None:
         """A follower needs a snapshot: copy the state in the background, then offer it."""
         self._copying = True
+        self.snapshots.expect(self.applied_index)
         configuration = self.core.log.committed_configuration
         self.around.background.run(lambda: self.snapshots.take(self.machine, configuration), self._copied)
 
-    def _copied(self, copy: Copy) -> None:
+    def _copied(self, copy: Copy | None) -> None:
+        self.snapshots.expect(None)
+        if copy is None:
+            self.around.later(COPY_RETRY_MS, self._may_copy_again)
+            return
         self._copying = False
         if copy.meta.index < self.core.log.base_index:
             self.snapshots.discard(copy)
         else:
-            self.snapshots.hold(copy)
-            self.core.offer_snapshot(copy.meta)
+            self.core.offer_snapshot(self.snapshots.hold(copy))
+        self._wake()
+
+    def _may_copy_again(self) -> None:
+        self._copying = False
         self._wake()
 
     def _install(self, meta: SnapshotMeta, ready: Ready) -> None:

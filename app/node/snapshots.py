@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.broker import StateFull
 from app.node.protocols import StateMachine
 from app.raft import Chunk, Configuration, InstallSnapshot, SnapshotMeta
 from app.storage.filesystem import File, FileSystem
@@ -33,23 +34,39 @@ class SnapshotFiles:
         self._directory = directory
         self._chunk_bytes = chunk_bytes
         self._copies: dict[int, Copy] = {}
+        self._under_way: int | None = None
+        self._taken = 0
         self._staging: File | None = None
         self.staging_path = f"{directory}/incoming"
         fs.makedirs(directory)
         for name in fs.listdir(directory):
             fs.unlink(f"{directory}/{name}")
 
-    def take(self, machine: StateMachine, fallback: Configuration) -> Copy:
-        """Copy the machine's state (in a background thread). `fallback`: the configuration before any was applied."""
-        path = f"{self._directory}/outgoing-{machine.applied_index}"
-        index, term, configuration = machine.snapshot(path)
+    def take(self, machine: StateMachine, fallback: Configuration) -> Copy | None:
+        """Copy the machine's state (in a background thread); None when there is no room for it.
+
+        `fallback`: the configuration before any was applied.
+        """
+        self._taken += 1
+        path = f"{self._directory}/outgoing-{self._taken}"
+        try:
+            index, term, configuration = machine.snapshot(path)
+        except StateFull:
+            return None
         file = self._fs.open(path)
         voters = fallback if configuration is None else _configuration_decoder.decode(configuration)
         return Copy(SnapshotMeta(index, term, voters, file.size()), path, file)
 
-    def hold(self, copy: Copy) -> None:
-        """Keep a copy for sending."""
-        self._copies[copy.meta.index] = copy
+    def expect(self, index: int | None) -> None:
+        """A copy is being taken that stands at `index` or later; None: no more."""
+        self._under_way = index
+
+    def hold(self, copy: Copy) -> SnapshotMeta:
+        """Keep a copy for sending; one of the same index that is being sent already takes its place."""
+        held = self._copies.setdefault(copy.meta.index, copy)
+        if held is not copy:
+            self.discard(copy)
+        return held.meta
 
     def fill(self, message: InstallSnapshot) -> InstallSnapshot | None:
         """The message with its bytes; None when that copy is gone."""
@@ -61,8 +78,9 @@ class SnapshotFiles:
         return msgspec.structs.replace(message, data=data, done=done)
 
     def oldest(self) -> int | None:
-        """The smallest index of a copy in use: the log must go on from there."""
-        return min(self._copies, default=None)
+        """The smallest index of a copy in use or under way: the log must go on from there."""
+        indices = [*self._copies] if self._under_way is None else [*self._copies, self._under_way]
+        return min(indices, default=None)
 
     def drop_unused(self, in_use: set[int]) -> None:
         """Remove the copies that no follower reads any more."""
