@@ -74,7 +74,8 @@ class Leader:
     @property
     def snapshot_wanted(self) -> bool:
         """Whether a member that answers waits for a snapshot that nobody has offered yet."""
-        return any(p.pace == Pace.SNAPSHOT and p.snapshot is None and self._heard(p) for p in self.progress.values())
+        waiting = (p for p in self.progress.values() if p.pace == Pace.SNAPSHOT and p.snapshot is None)
+        return any(p.incarnation and self._heard(p) for p in waiting)
 
     def snapshots_in_use(self) -> set[int]:
         """The indices of the snapshots that members are still reading."""
@@ -163,8 +164,9 @@ class Leader:
         snapshot = progress.snapshot
         if progress.pace == Pace.SNAPSHOT and snapshot is not None and snapshot.index == message.index:
             # Only news asks for the next chunk: a second answer to one chunk would start a second stream of them.
-            # A member that lost its file is asked again by the tick, from where it stands.
-            news = message.next_offset > progress.offset
+            # What else an answer says, the tick acts upon.
+            lost_all = message.next_offset == 0 < progress.offset
+            news = message.next_offset > progress.offset or lost_all
             progress.offset = message.next_offset
             if news and progress.offset < snapshot.size_bytes:
                 self._send_chunk(message.sender, progress)

@@ -1,0 +1,150 @@
+"""Disks have names of their own: a wiped disk is a stranger under an old name, until it is admitted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.raft import Role
+from app.raft.messages import AppendEntries, RequestVote
+
+
+def admitted(s, node):
+    return s.core(1).log.committed_configuration.incarnation(node)
+
+
+def test_first_leader_names_the_disks(script):
+    s = script(admitted=False)
+    s.say("Behind its no-op a first leader writes which disk stands behind each name.")
+    s.timeout(1)
+    s.deliver()
+    assert [admitted(s, node) for node in (1, 2, 3)] == [10, 20, 30]
+
+
+def test_wiped_disk_does_not_vote(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.propose(1, "a")
+    s.cut("3>*", "*>3")
+    s.deliver()
+    s.say("n1 and n2 have committed an entry without n3. n2 loses its disk, n1 dies: n3 must not win with n2.")
+    s.wipe(2)
+    s.crash(1)
+    s.heal()
+    for _ in range(2):
+        s.timeout(3)
+        s.deliver()
+    assert s.role(3) != Role.LEADER
+    s.say("Nor may n2 itself lead anyone.")
+    s.timeout(2)
+    s.deliver()
+    assert s.role(2) != Role.LEADER
+
+
+def test_wiped_disk_counts_once_it_is_admitted(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.cut("2>*", "*>2")
+    s.say("n3 starts on an empty disk while n2 is away: it takes the log, but its word does not commit.")
+    s.wipe(3)
+    s.beat(1)
+    s.exchange(1, 3)
+    s.propose(1, "a")
+    s.exchange(1, 3)
+    assert s.commands(1) == ""
+    s.say("With n2 back a majority of admitted disks commits, the new disk's admission as well.")
+    s.heal()
+    s.beat(1)
+    s.deliver()
+    assert admitted(s, 3) == s.nodes[3].disk.incarnation
+    s.say("From now on n3 counts: n2 may go.")
+    s.crash(2)
+    s.propose(1, "b")
+    s.deliver()
+    assert s.commands(1) == "a b"
+
+
+def test_wiped_disk_keeps_no_leader_alive(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.say("n2 is down, and n3's disk is new: no majority of admitted disks is left, so nobody may lead.")
+    s.crash(2)
+    s.wipe(3)
+    s.pass_time(60)
+    assert s.role(1) != Role.LEADER
+
+
+def test_no_two_leaders_by_an_admission_that_is_not_committed(script):
+    s = script(nodes=5)
+    s.elect(1)
+    s.say("n3 votes for n4 in term 2, then loses its disk and forgets. n1 and n2 have heard nothing of it.")
+    s.win(4, 3, 5)
+    s.flight.clear()
+    s.wipe(3)
+    s.say("n1, still leader of term 1, takes the new disk in, and gives n2 the entry that would admit it.")
+    s.beat(1)
+    s.exchange(1, 2, 3)
+    s.show(1, 2, 3, 4)
+    s.say("n2 stands in term 2 as well. Were n3's new disk to count already, term 2 had two leaders.")
+    s.crash(1)
+    s.restart(1)
+    s.tick(3, s.tuning.election_min_ticks)
+    s.flight.clear()
+    s.timeout(2)
+    s.exchange(1, 2, 3)
+    assert s.role(2) != Role.LEADER
+
+
+def test_admission_does_not_wait_for_a_pause_in_the_load(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.wipe(3)
+    s.say("n3 is always a little late: each time it answers, n2 has committed more. It is admitted all the same.")
+    s.beat(1)
+    s.deliver("1>3 Heartbeat")
+    s.deliver("3>1")
+    for command in "abc":
+        s.deliver("1>3")
+        answers = s.hold("3>1")
+        s.propose(1, command)
+        s.exchange(1, 2)
+        s.deliver(answers)
+    s.settle(1)
+    assert admitted(s, 3) == s.nodes[3].disk.incarnation
+
+
+def test_late_word_of_the_old_disk(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.cut("2>*", "*>2")
+    s.propose(1, "a")
+    s.deliver("1>3")
+    late = s.hold("3>1")
+    s.say("n3 vouched for an entry, then lost its disk. Its last word arrives after the new disk's first.")
+    s.wipe(3)
+    s.beat(1)
+    s.exchange(1, 3)
+    s.deliver(late)
+    assert s.core(1).log.commit_index == 3
+    s.say("While the change of disk is under way neither counts. n2 must confirm it.")
+    s.heal()
+    s.settle(1)
+    assert s.commands(3) == "a"
+    assert admitted(s, 3) == s.nodes[3].disk.incarnation
+
+
+def test_strangers_are_refused(script):
+    s = script()
+    s.elect(1)
+    s.say("Another cluster, another group, another address, no member: none moves anything.")
+    beat = AppendEntries(
+        cluster=7, group=0, sender=2, to=1, term=9, prev_log_index=0, prev_log_term=0, leader_commit=0, round=0
+    )
+    vote = RequestVote(
+        cluster=7, group=0, sender=2, to=1, term=9, last_log_index=9, last_log_term=9, incarnation=0, transfer=True
+    )
+    for message in (beat, vote):
+        for wrong in ({"cluster": 8}, {"group": 1}, {"to": 3}, {"sender": 9}):
+            stranger = msgspec.structs.replace(message, **wrong)
+            s.event(1, f"n1 gets {type(message).__name__} with {wrong}", lambda core, m=stranger: core.step(m))
+    assert s.core(1).strangers_refused == 8
+    assert (s.role(1), s.core(1).term) == (Role.LEADER, 1)
