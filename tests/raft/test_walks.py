@@ -1,4 +1,4 @@
-"""Random walks: everything a script can do, in any order, and then peace. No transcripts; a failing walk prints its own.
+"""Random walks: everything a script can do, in any order, and then peace. A failing walk prints its transcript.
 
 `pytest tests/raft/test_walks.py --walks 2000` takes more of them. The simulated world in tests/sim drives the whole
 node; a walk drives cores alone, so it is short enough to be read when it fails.
@@ -110,9 +110,11 @@ class Walk:
             self.s.restart(self.random.choice(down))
 
     def compact(self) -> None:
-        if (node := self.alive()) is not None and not self.s.nodes[node].disk.busy:
-            if self.s.nodes[node].state.index > self.s.core(node).log.base_index:
-                self.s.compact(node)
+        if (node := self.alive()) is None:
+            return
+        new = self.s.nodes[node].state.index > self.s.core(node).log.base_index
+        if new and not self.s.nodes[node].disk.busy:
+            self.s.compact(node)
 
     def cut(self) -> None:
         self.s.cut(f"{self.random.choice(['*', *self.nodes])}>{self.random.choice(['*', *self.nodes])}")
