@@ -127,7 +127,8 @@ class Leader:
     def on_append_reply(self, message: AppendReply) -> None:
         """A member's log matches up to a point, or does not match where it was probed."""
         progress = self.progress[message.sender]
-        self._hear(progress, message.incarnation)
+        if not self._hear(message.sender, message.incarnation):
+            return
         if message.round > progress.round:
             progress.round = message.round
             self._confirm_reads()
@@ -160,7 +161,8 @@ class Leader:
     def on_snapshot_reply(self, message: SnapshotReply) -> None:
         """A member holds a snapshot's bytes up to an offset: go on from there."""
         progress = self.progress[message.sender]
-        self._hear(progress, message.incarnation)
+        if not self._hear(message.sender, message.incarnation):
+            return
         snapshot = progress.snapshot
         if progress.pace == Pace.SNAPSHOT and snapshot is not None and snapshot.index == message.index:
             # Only news asks for the next chunk: a second answer to one chunk would start a second stream of them.
@@ -171,11 +173,20 @@ class Leader:
             if news and progress.offset < snapshot.size_bytes:
                 self._send_chunk(message.sender, progress)
 
-    def _hear(self, progress: Progress, incarnation: int) -> None:
-        progress.silent_ticks = 0
+    def _hear(self, peer: int, incarnation: int) -> bool:
+        """Note that this disk speaks for `peer`. False: it must wait until the one that is named has fallen silent.
+
+        So a last word of a replaced disk, or a second process under the same name, changes nothing.
+        """
+        progress = self.progress[peer]
         if progress.incarnation != incarnation:
-            # Another disk than the one that vouched before: nothing that was acknowledged is known to be on it.
+            named = self.log.configuration.incarnation(peer) in (0, progress.incarnation)
+            if progress.incarnation and named and self._heard(progress):
+                return False
+            # Nothing that another disk acknowledged is known to be on this one.
             progress.incarnation, progress.match = incarnation, 0
+        progress.silent_ticks = 0
+        return True
 
     def _admit(self) -> None:
         """Write the disks of members that hold this term's no-op into the configuration, one change at a time."""

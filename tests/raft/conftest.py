@@ -17,7 +17,7 @@ TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--walks", type=int, default=60, help="how many random walks tests/raft takes")
+    parser.addoption("--walks", type=int, default=40, help="how many random walks tests/raft takes")
     parser.addoption("--update-transcripts", action="store_true", help="write the golden transcripts of tests/raft")
 
 

@@ -55,7 +55,7 @@ class Script:
         self.snapshots = True
         self.promises = Promises(self)
         self._sent = 0
-        self._quiet = 0
+        self.quiet = 0
         self._cut: set[tuple[int, int]] = set()
         ids = range(1, nodes + 1)
         self._incarnations = 10 * nodes
@@ -73,17 +73,17 @@ class Script:
         self.lines += ["", f"# {text}"] if self.lines else [f"# {text}"]
 
     def line(self, text: str, said: Sequence[str] = ()) -> None:
-        if not self._quiet:
+        if not self.quiet:
             self.lines.append(f"{text:{WIDTH}} => {'; '.join(said)}" if said else text)
 
     @contextmanager
     def quietly(self, *nodes: int) -> Iterator[None]:
         """No lines for what happens inside; how things stand afterwards instead."""
-        self._quiet += 1
+        self.quiet += 1
         try:
             yield
         finally:
-            self._quiet -= 1
+            self.quiet -= 1
         self.show(*nodes)
 
     def show(self, *nodes: int) -> None:
@@ -322,7 +322,7 @@ class Script:
     def win(self, node: int, *voters: int) -> None:
         """`node` wins with these votes alone, and nobody has heard of it yet: what it sends them is in flight."""
         assert self.role(node) != Role.LEADER
-        self._quiet += 1
+        self.quiet += 1
         self.flight.clear()
         for voter in voters:
             self.tick(voter, self.tuning.election_min_ticks)
@@ -336,7 +336,7 @@ class Script:
                 self._arrive(envelope)
         else:
             raise AssertionError(f"n{node} does not win")
-        self._quiet -= 1
+        self.quiet -= 1
         self.flight = [e for e in self.flight if e.message.sender == node and e.message.to in voters]
         votes = " ".join(f"n{voter}" for voter in voters)
         self.line(f"n{node} wins t{self.core(node).term} with the votes of {votes}")
@@ -356,7 +356,7 @@ class Script:
 
     def beat_until(self, leader: int, selector: str) -> None:
         """Heartbeats and their answers go on, unseen, until this is in flight; all else is delivered."""
-        self._quiet += 1
+        self.quiet += 1
         for _ in range(100):
             self.beat(leader)
             found = [envelope for envelope in self.flight if envelope.fits(selector)]
@@ -366,7 +366,7 @@ class Script:
                 break
         else:
             raise AssertionError(f"{selector} is never sent")
-        self._quiet -= 1
+        self.quiet -= 1
         self.line(f"n{leader} goes on")
         self.flight += found
 

@@ -12,6 +12,17 @@ def admitted(s, node):
     return s.core(1).log.committed_configuration.incarnation(node)
 
 
+def silent_for_long(s, *others):
+    """n1 leads, and hears these alone for an election timeout."""
+    s.line(f"n1 hears nobody but {' '.join(f'n{node}' for node in others if node != 1)} for long")
+    s.quiet += 1
+    for _ in range(s.tuning.election_max_ticks // s.tuning.heartbeat_ticks + 1):
+        s.beat(1)
+        s.exchange(*{1, *others})
+        s.flight.clear()
+    s.quiet -= 1
+
+
 def test_first_leader_names_the_disks(script):
     s = script(admitted=False)
     s.say("Behind its no-op a first leader writes which disk stands behind each name.")
@@ -43,17 +54,17 @@ def test_wiped_disk_does_not_vote(script):
 def test_wiped_disk_counts_once_it_is_admitted(script):
     s = script(admitted=False)
     s.elect(1)
-    s.cut("2>*", "*>2")
-    s.say("n3 starts on an empty disk while n2 is away: it takes the log, but its word does not commit.")
+    s.say("n3 starts on an empty disk while n2's disk is busy. Once the old one is silent it is given the log,")
+    s.stall(2)
     s.wipe(3)
-    s.beat(1)
-    s.exchange(1, 3)
+    s.pass_time(50)
+    s.say("but its word does not commit.")
     s.propose(1, "a")
     s.exchange(1, 3)
     assert s.commands(1) == ""
-    s.say("With n2 back a majority of admitted disks commits, the new disk's admission as well.")
-    s.heal()
-    s.beat(1)
+    s.say("With n2 a majority of admitted disks commits, the new disk's admission as well.")
+    s.deliver()
+    s.unstall(2)
     s.deliver()
     assert admitted(s, 3) == s.nodes[3].disk.incarnation
     s.say("From now on n3 counts: n2 may go.")
@@ -76,7 +87,8 @@ def test_wiped_disk_keeps_no_leader_alive(script):
 def test_no_two_leaders_by_an_admission_that_is_not_committed(script):
     s = script(nodes=5)
     s.elect(1)
-    s.say("n3 votes for n4 in term 2, then loses its disk and forgets. n1 and n2 have heard nothing of it.")
+    s.say("n3 cannot reach its leader n1 any more. It votes for n4 in term 2, then loses its disk and forgets.")
+    silent_for_long(s, 2, 5)
     s.win(4, 3, 5)
     s.flight.clear()
     s.wipe(3)
@@ -98,6 +110,7 @@ def test_admission_does_not_wait_for_a_pause_in_the_load(script):
     s = script(admitted=False)
     s.elect(1)
     s.wipe(3)
+    silent_for_long(s, 2)
     s.say("n3 is always a little late: each time it answers, n2 has committed more. It is admitted all the same.")
     s.beat(1)
     s.deliver("1>3 Heartbeat")
@@ -115,21 +128,37 @@ def test_admission_does_not_wait_for_a_pause_in_the_load(script):
 def test_late_word_of_the_old_disk(script):
     s = script(admitted=False)
     s.elect(1)
-    s.cut("2>*", "*>2")
+    s.stall(2)
     s.propose(1, "a")
     s.deliver("1>3")
     late = s.hold("3>1")
-    s.say("n3 vouched for an entry, then lost its disk. Its last word arrives after the new disk's first.")
+    s.say("n3 vouched for an entry, then lost its disk. Its last word arrives long after the new disk's first.")
     s.wipe(3)
-    s.beat(1)
-    s.exchange(1, 3)
+    s.pass_time(50)
     s.deliver(late)
     assert s.core(1).log.commit_index == 3
     s.say("While the change of disk is under way neither counts. n2 must confirm it.")
-    s.heal()
+    s.unstall(2)
     s.settle(1)
     assert s.commands(3) == "a"
     assert admitted(s, 3) == s.nodes[3].disk.incarnation
+    assert s.core(1).log.last_index == 5
+
+
+def test_late_word_of_a_disk_that_was_replaced(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.propose(1, "a")
+    s.deliver("1>3")
+    late = s.hold("3>1")
+    with s.quietly():
+        s.wipe(3)
+        s.pass_time(60)
+    assert admitted(s, 3) == s.nodes[3].disk.incarnation
+    s.say("n3's new disk is admitted. A last word of the old one must not bring it back into the configuration.")
+    s.deliver(late)
+    s.settle(1)
+    assert s.core(1).log.configuration.incarnation(3) == s.nodes[3].disk.incarnation
 
 
 def test_strangers_are_refused(script):

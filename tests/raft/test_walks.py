@@ -163,7 +163,7 @@ class Walk:
 
 @pytest.mark.parametrize("block", range(4))
 def test_walks(block: int, request: pytest.FixtureRequest) -> None:
-    walks = request.config.getoption("--walks", default=60)
+    walks = request.config.getoption("--walks", default=40)
     for seed in range(block * walks // 4, (block + 1) * walks // 4):
         walk = Walk(seed)
         try:
