@@ -339,7 +339,7 @@ class Checks:
         if reply.match_index > node.shadow.last:
             raise Violation(
                 DURABLE_FIRST,
-                f"node {node.id} acknowledges entries up to {reply.match_index}; durable are those to {node.shadow.last}",
+                f"node {node.id} acknowledges entries up to {reply.match_index}; its disk holds {node.shadow.last}",
             )
         if reply.term > node.shadow.hard_state.term:
             raise Violation(DURABLE_FIRST, f"node {node.id} speaks in term {reply.term}, which is not on its disk")
@@ -368,7 +368,7 @@ class Checks:
         """A read is answered from this node's state."""
         index = node.machine.applied_index
         if index < operation.floor:
-            raise Violation(FRESH_READS, f"node {node.id} answers at {index}, asked when {operation.floor} was committed")
+            raise Violation(FRESH_READS, f"node {node.id} answers at {index}, asked at {operation.floor}")
         found = node.machine.topic(operation.topic)
         self.reads.append(Read(index, operation.topic, None if found is None else found.messages))
         return b"read"
@@ -382,6 +382,4 @@ def unsynced(node: SimNode) -> bool:
             return True
     if not fs.touched:
         return False
-    return any(
-        path.endswith(".log") and (inode.dirty or inode.unsaved) for path, inode in fs._names.items()
-    )
+    return any(path.endswith(".log") and (inode.dirty or inode.unsaved) for path, inode in fs._names.items())

@@ -127,7 +127,7 @@ class Client:
             self._home = rng.randrange(world.plan.nodes)
             world.schedule(50 * MS, None, self._heard, operation, self._attempt, None, node.id)
 
-    def _told(self, operation: Operation, attempt: int, outcome: bytes | None | NodeError, node: int) -> None:
+    def _told(self, operation: Operation, attempt: int, outcome: bytes | NodeError | None, node: int) -> None:
         """The node answers; it takes a moment to get here."""
         if operation.command is None and outcome is None:
             outcome = self.world.checks.read_served(self.world.nodes[node], operation)

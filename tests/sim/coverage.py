@@ -18,8 +18,8 @@ from app.raft.leader import Leader
 from app.raft.messages import AppendReply, RequestVote, TimeoutNow
 from app.raft.types import Role
 from app.storage.errors import StorageError
-from app.storage.recovery import recover
 from app.storage.format import Identity
+from app.storage.recovery import recover
 from tests.sim.disk import SimCrash
 
 if TYPE_CHECKING:

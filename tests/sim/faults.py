@@ -144,18 +144,16 @@ class Faults:
         """A chunk of a snapshot is on its way: its sender may be cut off, or lose its power."""
         if self._ambushes(0.2):
             if self.world.rng.random() < 0.5:
-                self.world.schedule(1, None, self.world.nodes[sender].power_off, None)
+                self.world.schedule(1, None, self._unless_stopped, self.world.nodes[sender].power_off, (None,))
             else:
-                self._split({sender}, "partition")
+                self._isolate(self.world.nodes[sender])
 
     def ambush_election(self, node: SimNode) -> None:
         """A node has just won: it may be cut off, or lose its power, before it has told everybody."""
         if self._ambushes(1.5):
             delay_us = int(self.world.rng.random() * 30 * MS)
-            if self.world.rng.random() < 0.5:
-                self.world.schedule(delay_us, None, node.power_off, None)
-            else:
-                self.world.schedule(delay_us, None, self._split, {node.id}, "partition")
+            call, args = (node.power_off, (None,)) if self.world.rng.random() < 0.5 else (self._isolate, (node,))
+            self.world.schedule(delay_us, None, self._unless_stopped, call, args)
 
     def _ambushes(self, scale: float = 1.0) -> bool:
         share = self.world.plan.ambush_share * scale
@@ -229,6 +227,9 @@ class Faults:
                 self.world.schedule(number * MS, node, node.runner.submit, command, True, _ignore)
             self._after(3, 9, self.world.network.connect_all)
 
+    def _isolate(self, node: SimNode) -> None:
+        self._split({node.id}, "partition")
+
     def _split(self, group: set[int], situation: str) -> None:
         if 0 < len(group) < len(self.world.nodes):
             self.world.count(situation)
@@ -243,7 +244,8 @@ class Faults:
         """Some links carry nothing in one direction."""
         ids = range(len(self.world.nodes))
         rng = self.world.rng
-        self._silence([i for i in ids if rng.random() < 0.5], [i for i in ids if rng.random() < 0.5], "one-way partition")
+        senders, receivers = ([i for i in ids if rng.random() < 0.5] for _ in range(2))
+        self._silence(senders, receivers, "one-way partition")
 
     def _silence(self, senders: Any, receivers: Any, situation: str) -> None:
         pairs = [(a, b) for a in senders for b in receivers if a != b]

@@ -217,16 +217,22 @@ class SimNode:
         self.world.coverage.crashed(self, why)
         self.world.coverage.power_lost(self)
         newer = self.cached_image
-        if hasattr(self, "machine") and rng.random() < LATEST_SHARE:
-            newer = self.machine.serialize() if self.machine.middle is None or rng.random() < 0.5 else self.machine.middle
+        if hasattr(self, "machine"):
+            middle = self.machine.middle
+            newer = self.machine.serialize() if middle is None or rng.random() < 0.5 else middle
         self._close()
         self.fs.crash(rng)
         self._end_process()
         self.cached_image = None
+        if newer is not None and rng.random() < LATEST_SHARE:
+            self._keep_newer(newer)
+
+    def _keep_newer(self, image: bytes) -> None:
+        """The disk happens to hold more of the state than the last checkpoint put there."""
         stored = states.load(self.fs)
-        if newer is not None and rng.random() < 0.7 and states.index_of(newer) > (states.index_of(stored) if stored else 0):
+        if stored is None or states.index_of(image) > states.index_of(stored):
             full, self.fs.full = self.fs.full, False
-            states.store(self.fs, newer)
+            states.store(self.fs, image)
             self.fs.full = full
             self.world.count("state on disk newer than its last checkpoint")
 
@@ -266,6 +272,16 @@ class SimNode:
         if hasattr(self, "machine"):
             self.machine._connection.close()
             del self.machine
+
+    def summary(self) -> str:
+        """Where it stands, in words."""
+        if not self.up:
+            return f"node {self.id} is down"
+        core, log = self.core, self.core.log
+        return (
+            f"node {self.id}: {core.role.name} of term {core.term}, leader {core.leader_id}, entries {log.first_index} "
+            f"to {log.last_index}, committed {log.commit_index}, applied {self.machine.applied_index}"
+        )
 
     def leads(self) -> bool:
         """Whether this process thinks so."""

@@ -117,11 +117,10 @@ class Service:
         if errand.over:
             return
         errand.waits_for = None
+        stays_unknown = isinstance(outcome, OutcomeUnknown) and not errand.keyed and errand.command is not None
         if isinstance(outcome, int):
             self._node.runner.when_applied(outcome, lambda _: self._end(errand, None))
-        elif isinstance(outcome, bytes):
-            self._end(errand, outcome)
-        elif isinstance(outcome, OutcomeUnknown) and not errand.keyed and errand.command is not None:
+        elif isinstance(outcome, bytes) or stays_unknown:
             self._end(errand, outcome)
         elif isinstance(outcome, NodeError) and type(outcome) not in (NotCommitted, OutcomeUnknown):
             self._end(errand, errand.doubt or outcome)
@@ -135,7 +134,7 @@ class Service:
         doubt = OutcomeUnknown("no answer in time") if under_way else None
         self._end(errand, errand.doubt or doubt or NoQuorum("no leader in time"))
 
-    def _end(self, errand: Errand, outcome: bytes | None | NodeError) -> None:
+    def _end(self, errand: Errand, outcome: bytes | NodeError | None) -> None:
         if not errand.over:
             errand.over = True
             errand.answer(outcome)

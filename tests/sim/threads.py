@@ -78,9 +78,7 @@ class SimDisk:
         world = self.node.world
         self._batch.extend(self._queue)
         self._queue = []
-        latency = max(
-            int(world.plan.disk_ms * MS * (0.3 + world.rng.random())), self.stalled_until_us - world.now_us
-        )
+        latency = max(int(world.plan.disk_ms * MS * (0.3 + world.rng.random())), self.stalled_until_us - world.now_us)
         if world.rng.random() < 0.5:
             self._perform()
             self.node.later(latency, self._finish)
@@ -184,7 +182,7 @@ class SimBackground:
         done(result)
 
 
-class fail_stop:  # noqa: N801
+class fail_stop:
     """Turns what a thread reports to `on_fatal` into the end of the process."""
 
     def __enter__(self) -> None:

@@ -1,7 +1,8 @@
 """The simulated world: virtual time, and everything that happens in it, in one order that the seed decides.
 
-What runs is the production code: RaftCore, GroupRunner, write_all, SnapshotFiles, Compaction, restore_core, SegmentedLog
-and the broker's Machine. What is replaced is the outermost shell: asyncio, threads, sockets, files, SQLite's files.
+What runs is the production code: RaftCore, GroupRunner, write_all, SnapshotFiles, Compaction, restore_core,
+SegmentedLog and the broker's Machine. What is replaced is the outermost shell: asyncio, threads, sockets, files, and
+the files of SQLite.
 
     plan      what this run is like            checks    what must hold after every event
     node      a machine and its process        ending    what must hold once all is healed and drained
@@ -127,12 +128,7 @@ class World:
 
     def _converge(self, end_us: int, done: Callable[[], bool], otherwise: str) -> None:
         if not self._run_until(end_us, done):
-            states = [
-                (n.id, n.core.role.name, n.core.term, n.core.log.last_index, n.core.log.commit_index, n.machine.applied_index)
-                if n.up else (n.id, "down")
-                for n in self.nodes
-            ]  # fmt: skip
-            raise Violation(CONVERGENCE, f"{otherwise}; nodes (role, term, last, commit, applied): {states}")
+            raise Violation(CONVERGENCE, f"{otherwise}; {'; '.join(node.summary() for node in self.nodes)}")
 
     def _agree(self) -> bool:
         end = self.checks.committed
