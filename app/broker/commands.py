@@ -103,6 +103,7 @@ def decode(data: bytes) -> Command:
     if len(data) > COMMAND_BYTES_MAX:
         raise BadCommand(f"a command holds at most {COMMAND_BYTES_MAX} bytes")
     try:
-        return _decode(data)
+        command: Command = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadCommand(str(error)) from error
+    return command

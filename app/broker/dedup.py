@@ -74,7 +74,8 @@ def _sweep(state: State) -> None:
             oldest = state.sql.execute("SELECT expires_ms FROM claim ORDER BY id LIMIT 1").fetchall()
             if not oldest or oldest[0][0] > numbers.time_ms:
                 return
-        _remove(state, Claim._make(state.sql.execute(f"SELECT {_COLUMNS} FROM claim ORDER BY id LIMIT 1").fetchall()[0]))
+        rows = state.sql.execute(f"SELECT {_COLUMNS} FROM claim ORDER BY id LIMIT 1").fetchall()
+        _remove(state, Claim._make(rows[0]))
 
 
 def _remove(state: State, claim: Claim) -> None:

@@ -8,6 +8,7 @@ adding and removing a row is one addition each, in whatever order the rows came.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ MASK = (1 << 8 * DIGEST_BYTES) - 1
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def row_digest(row: tuple) -> int:
+def row_digest(row: tuple[Any, ...]) -> int:
     """The digest of a row, exactly as SQLite gives it back: integers, bytes, str, None (no bool)."""
     return int.from_bytes(blake2b(_encode(row), digest_size=DIGEST_BYTES).digest(), "little")
 

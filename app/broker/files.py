@@ -9,7 +9,8 @@ disk only after a checkpoint. The log covers the difference.
 
 Installing a snapshot is decided by one rename, to `<path>.install`; what follows can be done again from any point,
 and `open_file` does it: the old write-ahead log must be durably gone before the new database takes the old one's name,
-else its frames would be replayed into a database that they do not belong to.
+else its frames would be replayed into a database that they do not belong to. The old files are moved aside and
+removed by a thread, since to free a gigabyte takes a good part of a second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from functools import cache
 from urllib.parse import quote
 
@@ -27,6 +29,8 @@ from app.broker.schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA
 from app.broker.state import Numbers, decode_numbers
 
 MEMORY = ":memory:"
+INSTALL = ".install"
+WASTE = ".waste"
 CACHE_KIB = 16 << 10
 LOCK_WAIT_S = 1.0
 
@@ -34,7 +38,11 @@ LOCK_WAIT_S = 1.0
 def open_memory(image: bytes | None = None) -> sqlite3.Connection:
     """A database in memory: `image`, or an empty state."""
     connection = _connect(MEMORY)
-    connection.deserialize(_empty_image() if image is None else image)
+    image = _empty_image() if image is None else image
+    if image[18:20] != b"\x01\x01":
+        # Bytes 18 and 19 say WAL (2) or not (1); memory knows no WAL (sqlite.org/fileformat.html, 1.3.3).
+        image = image[:18] + b"\x01\x01" + image[20:]
+    connection.deserialize(image)
     _check_format(connection, MEMORY)
     return connection
 
@@ -42,17 +50,13 @@ def open_memory(image: bytes | None = None) -> sqlite3.Connection:
 def open_file(path: str) -> sqlite3.Connection:
     """The writer's connection to the database at `path`, made anew where there is none. An install that was cut short
     is completed first. Raises StateDamaged, StateInUse."""
-    if os.path.exists(path + ".install"):
+    if os.path.exists(path + INSTALL):
         _complete_install(path)
+    _remove_waste(path)
     is_new = not os.path.exists(path)
-    connection = connect(path)
     try:
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        if _is_blank(connection):
-            _create(connection)
-        _check_format(connection, path)
-    except BaseException as error:
-        connection.close()
+        connection = _open_writer(path)
+    except sqlite3.Error as error:
         if is_busy(error):
             raise StateInUse(path) from error
         if is_damaged(error):
@@ -60,6 +64,22 @@ def open_file(path: str) -> sqlite3.Connection:
         raise
     if is_new:
         sync_directory(path)
+    return connection
+
+
+def _open_writer(path: str) -> sqlite3.Connection:
+    connection = connect(path)
+    try:
+        if _is_blank(connection):
+            # Free pages can be given back later only if this was said before the first page was written.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if _is_blank(connection):
+            _create(connection)
+        _check_format(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -74,10 +94,7 @@ def connect(path: str) -> sqlite3.Connection:
 
 def image_of(connection: sqlite3.Connection) -> bytes:
     """The whole database as bytes that `open_memory` accepts."""
-    image = bytearray(connection.serialize())
-    # Bytes 18 and 19 say WAL (2) or not (1); memory knows no WAL (sqlite.org/fileformat.html, 1.3.3).
-    image[18:20] = b"\x01\x01"
-    return bytes(image)
+    return connection.serialize()
 
 
 def inspect(path: str) -> Numbers:
@@ -85,25 +102,46 @@ def inspect(path: str) -> Numbers:
     try:
         with contextlib.closing(_connect(f"file:{quote(path)}?immutable=1", uri=True)) as connection:
             _check_format(connection, path)
+            pages = connection.execute("PRAGMA page_count").fetchall()[0][0]
+            page_bytes = connection.execute("PRAGMA page_size").fetchall()[0][0]
+            if pages * page_bytes != os.path.getsize(path):
+                raise StateDamaged(path, f"it has not the {pages} pages that it should have")
             return decode_numbers(connection.execute("SELECT numbers FROM hot WHERE id = 0").fetchall()[0][0])
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, IndexError, msgspec.MsgspecError) as error:
         raise StateDamaged(path, str(error)) from error
 
 
-def decide_install(incoming: str, path: str) -> None:
-    """From here on the database at `path` is what the file `incoming` holds, whatever happens."""
+def replace(connection: sqlite3.Connection, path: str, incoming: str) -> sqlite3.Connection:
+    """Put the snapshot `incoming` in the place of the database at `path`, whose only connection is the given one.
+    -> a connection to the new one. After a crash at any point, `open_file` finds the old state or the new one."""
     sync_file(incoming)
-    os.rename(incoming, path + ".install")
+    os.rename(incoming, path + INSTALL)
     sync_directory(path)
+    # Moved before it is closed: SQLite would else spend seconds on a last checkpoint of what nobody wants any more.
+    os.rename(path, path + WASTE)
+    connection.close()
+    return open_file(path)
 
 
 def _complete_install(path: str) -> None:
-    for suffix in ("-wal", "-shm", "-journal"):
+    for suffix in ("", "-wal", "-journal"):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + suffix)
+            os.rename(path + suffix, path + WASTE + suffix)
     sync_directory(path)
-    os.rename(path + ".install", path)
+    os.rename(path + INSTALL, path)
     sync_directory(path)
+
+
+def _remove_waste(path: str) -> None:
+    waste = [name for suffix in ("", "-wal", "-journal") if os.path.exists(name := path + WASTE + suffix)]
+    if waste:
+        threading.Thread(target=_unlink, args=(waste,), name="waste", daemon=True).start()
+
+
+def _unlink(paths: list[str]) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def sync_file(path: str) -> None:
@@ -129,7 +167,7 @@ def _connect(name: str, uri: bool = False) -> sqlite3.Connection:
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0] == 0
+    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall() == []
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -142,6 +180,7 @@ def _create(connection: sqlite3.Connection) -> None:
 @cache
 def _empty_image() -> bytes:
     with contextlib.closing(_connect(MEMORY)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
         _create(connection)
         return image_of(connection)
 

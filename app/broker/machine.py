@@ -11,12 +11,14 @@ by checkpoint and snapshot, which have their own connections; install and close 
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from app.broker import files, queries, upkeep
 from app.broker.commands import BadCommand, CreateTopic, DeleteTopic, Publish, Receive, decode
-from app.broker.errors import StateFull, is_full
+from app.broker.errors import SnapshotAbandoned, StateFull, is_full
 from app.broker.item import Item
 from app.broker.publish import publish
 from app.broker.receive import receive
@@ -26,7 +28,7 @@ from app.broker.topics import create_topic, delete_topic, reap
 
 Watcher = Callable[[str], None]
 
-HANDLERS: dict[type, Callable[[State, object], bytes]] = {
+HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
     CreateTopic: create_topic,
     DeleteTopic: delete_topic,
     Publish: publish,
@@ -38,12 +40,13 @@ HANDLERS: dict[type, Callable[[State, object], bytes]] = {
 class Machine:
     """One queue over one SQLite database. Apply and the queries belong to one thread at a time."""
 
-    def __init__(self, path: str, connection) -> None:
+    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
         """Not for callers: use `open` or `deserialize`."""
         self.path = path
         self._gate = threading.Lock()
         self._upkeep = threading.Lock()
         self._abandon = threading.Event()
+        self._closed = False
         self._watchers: dict[str, dict[Watcher, None]] = {}
         self._take(connection)
 
@@ -63,9 +66,10 @@ class Machine:
         with self._gate:
             return files.image_of(self._connection)
 
-    def _take(self, connection) -> None:
+    def _take(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._state = State(connection)
+        self._shrinker = upkeep.Shrinker(connection)
         self._durable_index = 0
         self._publish_position()
 
@@ -107,6 +111,7 @@ class Machine:
             if is_full(error):
                 raise StateFull("no disk space for the state") from error
             raise
+        self._shrinker.after_commit()
         self._publish_position()
         return answers
 
@@ -171,13 +176,19 @@ class Machine:
             return self.applied_index
         if self._upkeep.acquire(blocking=False):
             try:
-                durable_index = upkeep.checkpoint(self.path, self._gate)
-                if durable_index is not None:
-                    assert durable_index >= self._durable_index
-                    self._durable_index = durable_index
+                if not self._closed:
+                    self._checkpoint()
             finally:
                 self._upkeep.release()
         return self._durable_index
+
+    def _checkpoint(self) -> None:
+        durable_index = upkeep.checkpoint(self.path, self._gate)
+        if durable_index is not None:
+            assert durable_index >= self._durable_index
+            self._durable_index = durable_index
+        with self._gate:
+            upkeep.shrink_wal(self.path, self._connection)
 
     def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
         """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied
@@ -188,6 +199,8 @@ class Machine:
                     file.write(files.image_of(self._connection))
                 return self.applied_index, self.applied_term, self.configuration
         with self._upkeep:
+            if self._closed:
+                raise SnapshotAbandoned
             return upkeep.copy(self.path, path, self._abandon.is_set)
 
     def install(self, path: str) -> None:
@@ -204,9 +217,7 @@ class Machine:
                     self._take(files.open_memory(file.read()))
                 os.unlink(path)
             else:
-                files.decide_install(path, self.path)
-                self._connection.close()
-                self._take(files.open_file(self.path))
+                self._take(files.replace(self._connection, self.path, path))
                 self._durable_index = self.applied_index
         self._wake(list(self._watchers))
 
@@ -214,6 +225,7 @@ class Machine:
         """Release the database; what was applied is kept. Ends a snapshot under way. A second close does nothing."""
         self._abandon.set()
         with self._upkeep, self._gate:
+            self._closed = True
             self._connection.close()
 
     # --- local reads

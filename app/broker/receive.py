@@ -18,6 +18,9 @@ from app.broker.state import State, Topic
 RECEIVE_BYTES = 4 << 20
 """The most bytes of bodies in one answer; a single message may exceed it."""
 
+Row = tuple[int, int, int, int, bytes | None, bytes]
+"""id, topic_id, sequence, published_ms, attributes, body: a row of `message`."""
+
 _EMPTY = encode(Received([]))
 _decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
 
@@ -43,8 +46,8 @@ def receive(state: State, command: Receive) -> bytes:
     return answer
 
 
-def _pop(state: State, topic: Topic, limit: int) -> list[tuple]:
-    rows: list[tuple] = []
+def _pop(state: State, topic: Topic, limit: int) -> list[Row]:
+    rows: list[Row] = []
     digest = size_bytes = 0
     for row in state.sql.execute(
         "SELECT id, topic_id, sequence, published_ms, attributes, body FROM message"
@@ -69,7 +72,7 @@ def _pop(state: State, topic: Topic, limit: int) -> list[tuple]:
     return rows
 
 
-def _handed_out(row: tuple) -> ReceivedMessage:
+def _handed_out(row: Row) -> ReceivedMessage:
     id, _, sequence, published_ms, attributes, body = row
     if attributes is None:
         return ReceivedMessage(str(id), sequence, body, False, None, published_ms)

@@ -81,7 +81,8 @@ _decode = msgspec.msgpack.Decoder(Result).decode
 
 def decode(data: bytes) -> Result:
     """The result that `apply` returned as these bytes; `msgspec.MsgspecError` for anything else."""
-    return _decode(data)
+    result: Result = _decode(data)
+    return result
 
 
 def refuse(code: str, detail: str) -> bytes:

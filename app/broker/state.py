@@ -8,6 +8,7 @@ whole object is thrown away and loaded anew. Only `publish`, `receive`, `topics`
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,7 @@ class Numbers(msgspec.Struct, array_like=True):
 
 
 class Tally(msgspec.Struct, array_like=True, frozen=True):
-    """A topic's row of `hot`. `messages`, `size_bytes` (of bodies): of those that wait; `digest`: the sum of their rows' digests."""
+    """A topic's row of `hot`. `messages` and `size_bytes` (of bodies) wait in it; `digest` sums their rows' digests."""
 
     next_sequence: int
     messages: int
@@ -67,7 +68,7 @@ decode_tally = msgspec.msgpack.Decoder(Tally).decode
 decode_settings = msgspec.msgpack.Decoder(TopicSettings).decode
 
 
-def topic_from_row(row: tuple) -> Topic:
+def topic_from_row(row: tuple[Any, ...]) -> Topic:
     """A topic as the tables have it. row: (id, name, settings, created_ms, numbers)."""
     tally = decode_tally(row[4])
     topic = Topic(row[0], row[1], decode_settings(row[2]), row[3], _encode(row[:4]))

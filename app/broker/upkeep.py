@@ -8,6 +8,10 @@ afterwards, if it says so. The write-ahead log starts again from its beginning o
 checkpointed; under a steady load that moment never comes by itself, so beyond WAL_RESTART_BYTES the last, short pass
 is made with the writer held off.
 
+Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
+a queue that was drained becomes small again. The write-ahead log's file, grown while a copy held it, is cut at its
+next restart, by a bounded piece each time.
+
 Copy. A read transaction pins one state; the backup API copies its pages in small steps with a pause after each, and
 what was written is synced as it goes, since one large sync at the end would hold up the other files of the disk.
 """
@@ -15,11 +19,13 @@ what was written is synced as it goes, since one large sync at the end would hol
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from app.broker.errors import SnapshotAbandoned, StateFull, is_full
 from app.broker.files import connect, sync_directory
@@ -27,33 +33,76 @@ from app.broker.state import Numbers, decode_numbers
 
 PASSES_MAX = 4
 WAL_RESTART_BYTES = 32 << 20
+WAL_KEPT_BYTES = 64 << 20
+WAL_CUT_BYTES = 16 << 20
+LOOK_EVERY_COMMITS = 64
+FREE_PAGES_KEPT = 4096
+FREE_PART = 4
+"""One page in four is free: time to give some back."""
+PAGES_PER_COMMIT = 16
 PAGE_BYTES = 4096
 COPY_PAGES = 128
 COPY_PAUSE_S = 0.001
 COPY_SYNC_BYTES = 8 << 20
 
 
-def checkpoint(path: str, writer_held_off: AbstractContextManager) -> int | None:
+def checkpoint(path: str, writer_held_off: AbstractContextManager[Any]) -> int | None:
     """The applied index up to which the state at `path` is durable now; None when a reader of an older state stood
-    in the way. Entering `writer_held_off` keeps the writer from committing."""
-    with contextlib.closing(connect(path)) as connection:
-        connection.execute("PRAGMA synchronous = FULL").fetchall()
-        durable: int | None = None
-        wal_bytes = 0
-        for _ in range(PASSES_MAX):
-            before = _numbers(connection).applied_index
-            if durable == before:
-                return durable
-            complete, wal_bytes = _pass(connection)
-            if not complete:
-                return durable
-            durable = before
-        if wal_bytes > WAL_RESTART_BYTES:
-            with writer_held_off:
+    in the way, or the disk is full. Entering `writer_held_off` keeps the writer from committing."""
+    durable: int | None = None
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            connection.execute("PRAGMA synchronous = FULL").fetchall()
+            wal_bytes = 0
+            for _ in range(PASSES_MAX):
                 before = _numbers(connection).applied_index
-                complete, _ = _pass(connection)
-            durable = before if complete else durable
-        return durable
+                if durable == before:
+                    return durable
+                complete, wal_bytes = _pass(connection)
+                if not complete:
+                    return durable
+                durable = before
+            if wal_bytes > WAL_RESTART_BYTES:
+                with writer_held_off:
+                    before = _numbers(connection).applied_index
+                    complete, _ = _pass(connection)
+                durable = before if complete else durable
+    except sqlite3.Error as error:
+        if not is_full(error):
+            raise
+    return durable
+
+
+def shrink_wal(path: str, writer: sqlite3.Connection) -> None:
+    """Let the writer cut a piece off the write-ahead log's file when it starts from the beginning next."""
+    with contextlib.suppress(FileNotFoundError):
+        limit_bytes = max(WAL_KEPT_BYTES, os.path.getsize(path + "-wal") - WAL_CUT_BYTES)
+        writer.execute(f"PRAGMA journal_size_limit = {limit_bytes}").fetchall()
+
+
+class Shrinker:
+    """Gives free pages back after commits, on the writer's connection. Changes no row, so it needs no determinism."""
+
+    def __init__(self, writer: sqlite3.Connection) -> None:
+        self._writer = writer
+        self._commits = 0
+        self._shrinking = False
+
+    def after_commit(self) -> None:
+        """Look now and then whether much is free; while it is, give a few pages back."""
+        self._commits += 1
+        if not self._shrinking and self._commits % LOOK_EVERY_COMMITS:
+            return
+        free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
+        pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
+        self._shrinking = free > FREE_PAGES_KEPT and free * FREE_PART > pages
+        if self._shrinking:
+            try:
+                # Not `execute`: that would take one step, which is one page.
+                self._writer.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_COMMIT})")
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
 
 
 def _pass(connection: sqlite3.Connection) -> tuple[bool, int]:
@@ -74,7 +123,7 @@ def copy(path: str, target: str, abandoned: Callable[[], bool]) -> tuple[int, in
         return meta
     except BaseException as error:
         _discard(partial)
-        if is_full(error):
+        if is_full(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
             raise StateFull("no disk space for a snapshot") from error
         raise
 

@@ -1,0 +1,256 @@
+"""Checkpoints, copies and the file itself: what survives what, and that the writer goes on meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.broker import Item, Machine, SnapshotAbandoned, StateDamaged, StateInUse, files, upkeep
+from app.broker.commands import DeleteTopic, NewMessage, Publish, Receive, encode
+from tests.broker.feed import Feed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def copy_of(path: str, target: Path) -> Machine:
+    """What a power loss would leave at best for us to find: the database file without its write-ahead log."""
+    shutil.copy(path, target)
+    return Machine.open(str(target))
+
+
+def in_thread(work, while_running) -> list:
+    """Run `work` in a thread, and `while_running` here again and again until it is done."""
+    results: list = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while thread.is_alive():
+        while_running()
+    thread.join()
+    return results
+
+
+def test_a_reopened_machine_is_where_it_was(stored: Feed, path: str) -> None:
+    stored.publish(b"1", b"2", key="k")
+    stored.machine.apply([Item(stored.machine.applied_index + 1, 5, 0, None, b"voters")])
+    before = stored.machine.state_hash()
+    stored.machine.close()
+    stored.machine = Machine.open(path)
+    assert stored.machine.state_hash() == before
+    assert (stored.machine.applied_term, stored.machine.configuration) == (5, b"voters")
+
+
+def test_a_killed_process_loses_nothing_applied(path: str) -> None:
+    script = """
+import os, signal, sys
+from app.broker import Machine
+from tests.broker.feed import Feed
+feed = Feed(Machine.open(sys.argv[1]))
+feed.create()
+feed.fill(100)
+print(*feed.machine.state_hash(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with closing(Machine.open(path)) as machine:
+        assert "{} {}".format(*machine.state_hash()) == done.stdout.strip()
+        assert machine.audit() == machine.state_hash()[1]
+
+
+def test_only_a_checkpoint_makes_durable(stored: Feed, path: str, tmp_path: Path) -> None:
+    stored.fill(10)
+    assert stored.machine.checkpoint() == stored.machine.applied_index
+    durable = stored.machine.state_hash()
+    stored.fill(10)
+    with closing(copy_of(path, tmp_path / "after")) as machine:
+        assert machine.state_hash() == durable
+
+
+def test_a_checkpoint_beside_a_writer_promises_no_more_than_it_did(stored: Feed, path: str, tmp_path: Path) -> None:
+    stored.fill(2000, size_bytes=1000)
+    promised: list[int] = in_thread(stored.machine.checkpoint, lambda: stored.fill(5))
+    assert isinstance(promised[0], int)
+    with closing(copy_of(path, tmp_path / "after")) as machine:
+        assert machine.applied_index >= promised[0] > 0
+
+
+def test_a_reader_of_an_older_state_keeps_a_checkpoint_from_promising_more(stored: Feed, path: str) -> None:
+    stored.fill(10)
+    durable = stored.machine.checkpoint()
+    stored.fill(1)
+    with closing(files.connect(path)) as reader:
+        reader.execute("BEGIN").fetchall()
+        reader.execute("SELECT * FROM hot").fetchall()
+        stored.fill(10)
+        assert stored.machine.checkpoint() == durable
+    assert stored.machine.checkpoint() == stored.machine.applied_index
+
+
+def test_checkpoints_start_the_write_ahead_log_anew_under_a_steady_writer(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "WAL_RESTART_BYTES", 0)
+    monkeypatch.setattr(upkeep, "PASSES_MAX", 1)
+
+    def times_begun() -> int:
+        with open(path + "-wal", "rb") as file:
+            return int.from_bytes(file.read(16)[12:], "big")
+
+    stored.fill(10)
+    before = times_begun()
+    for _ in range(8):
+        in_thread(stored.machine.checkpoint, lambda: stored.publish(b"x" * 1000))
+        stored.publish(b"next")
+    assert times_begun() >= before + 8
+
+
+def test_a_write_ahead_log_that_grew_is_cut_piece_by_piece(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "WAL_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(upkeep, "WAL_CUT_BYTES", 1 << 20)
+    stored.fill(1000, size_bytes=4000)
+    sizes = [os.path.getsize(path + "-wal")]
+    while sizes[-1] > 1 << 20:
+        assert stored.machine.checkpoint() == stored.machine.applied_index
+        stored.publish(b"")
+        sizes.append(os.path.getsize(path + "-wal"))
+        assert sizes[-2] - (1 << 20) <= sizes[-1] <= sizes[-2]
+        assert len(sizes) < 20
+    assert sizes[0] > 4 << 20
+    assert stored.machine.audit() == stored.machine.state_hash()[1]
+
+
+def test_a_drained_queue_becomes_small_again(stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "LOOK_EVERY_COMMITS", 4)
+    monkeypatch.setattr(upkeep, "FREE_PAGES_KEPT", 100)
+    stored.publish(b"first")
+    stored.fill(2000, size_bytes=2000)
+    stored.machine.checkpoint()
+    full_bytes = os.path.getsize(path)
+    while stored.receive(500):
+        pass
+    for _ in range(200):
+        stored.receive()
+    stored.machine.checkpoint()
+    assert full_bytes > 4_000_000
+    assert os.path.getsize(path) < 1_000_000
+    assert stored.machine.audit() == stored.machine.state_hash()[1]
+
+
+def test_a_snapshot_is_one_state_while_the_writer_goes_on(stored: Feed, tmp_path: Path) -> None:
+    stored.fill(3000, size_bytes=1000)
+    stored.machine.apply([Item(stored.machine.applied_index + 1, 3, 0, None, b"voters")])
+    hashes = dict([stored.machine.state_hash()])
+
+    def write() -> None:
+        stored.all(Publish("t", [NewMessage(b"x" * 1000)] * 3), Receive("t", max=2))
+        hashes.update([stored.machine.state_hash()])
+
+    target = str(tmp_path / "copy")
+    [meta] = in_thread(lambda: stored.machine.snapshot(target), write)
+    assert len(hashes) > 2, "nothing was written meanwhile"
+    with closing(Machine.open(target)) as copy:
+        assert meta == (copy.applied_index, 3, b"voters")
+        assert copy.state_hash() == (meta[0], hashes[meta[0]])
+        assert copy.audit() == copy.state_hash()[1]
+    assert os.listdir(tmp_path).count("copy.partial") == 0
+
+
+def test_checkpoint_does_not_wait_for_a_snapshot(stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored.fill(500)
+    durable = stored.machine.checkpoint()
+    stored.fill(500)
+    asked: list[int] = []
+    monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
+    in_thread(
+        lambda: stored.machine.snapshot(str(tmp_path / "copy")),
+        lambda: (time.sleep(0.002), asked.append(stored.machine.checkpoint())),
+    )
+    assert durable in asked
+    assert stored.machine.checkpoint() == stored.machine.applied_index
+
+
+def test_closing_ends_a_snapshot_under_way(stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
+    monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 0.01)
+    stored.fill(2000)
+    target = tmp_path / "copy"
+    begun = time.monotonic()
+
+    def close_it() -> None:
+        time.sleep(0.05)
+        stored.machine.close()
+
+    [outcome] = in_thread(lambda: stored.machine.snapshot(str(target)), close_it)
+    assert isinstance(outcome, SnapshotAbandoned)
+    assert time.monotonic() - begun < 2
+    assert sorted(os.listdir(tmp_path)) == ["state.db"]
+    with pytest.raises(SnapshotAbandoned):
+        stored.machine.snapshot(str(target))
+    assert stored.machine.checkpoint() <= stored.machine.applied_index
+
+
+def test_two_processes_do_not_share_a_state(stored: Feed, path: str) -> None:
+    script = "import sys; from app.broker import Machine; Machine.open(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert StateInUse.__name__ in done.stderr
+    stored.publish(b"1")
+
+
+def test_what_is_no_state_is_refused_with_advice(path: str) -> None:
+    Path(path).write_bytes(b"not a database at all, but long enough to look at" * 100)
+    with pytest.raises(StateDamaged, match="start it again empty"):
+        Machine.open(path)
+
+
+def test_another_programs_database_is_left_alone(path: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StateDamaged, match="not the state database of a broker"):
+        Machine.open(path)
+
+
+def test_a_later_format_is_refused(path: str) -> None:
+    Machine.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StateDamaged, match="format is 99"):
+        Machine.open(path)
+
+
+@pytest.mark.parametrize("statement", ["", "PRAGMA journal_mode = WAL"])
+def test_a_creation_cut_short_is_begun_again(path: str, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+    with closing(Machine.open(path)) as machine:
+        assert machine.applied_index == 0
+
+
+def test_a_gap_or_an_older_term_is_a_bug_of_the_caller(feed: Feed) -> None:
+    index = feed.machine.applied_index
+    before = feed.machine.state_hash()
+    good = Item(index + 1, 1, 0, encode(DeleteTopic("t")))
+    for bad in ([Item(index, 1, 0)], [Item(index + 2, 1, 0)], [good, good], [good, Item(index + 2, 0, 0)]):
+        with pytest.raises(AssertionError):
+            feed.machine.apply(bad)
+        assert feed.machine.state_hash() == before
+        assert feed.machine.topic("t") is not None
+    assert feed.machine.apply([]) == []

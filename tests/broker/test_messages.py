@@ -1,0 +1,180 @@
+"""Publish and receive: order, sequences, identity, bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.broker import receive
+from app.broker.commands import MESSAGES_MAX, CreateTopic, NewMessage, Publish, Receive
+from app.broker.results import Published, Received, Refused
+from tests.broker.feed import START_MS, Feed
+
+
+def test_first_in_first_out_as_given(feed: Feed) -> None:
+    bodies = [b"1", b"", b"null", b"1", b"\x00\xff", b'{"a": 1 }']
+    feed.publish(*bodies)
+    assert [message.body for message in feed.receive(3)] == bodies[:3]
+    assert [feed.receive()[0].body for _ in range(3)] == bodies[3:]
+    assert feed.receive() == []
+
+
+def test_attributes_come_back(feed: Feed) -> None:
+    feed.now_ms += 7
+    published = feed.one(Publish("t", [NewMessage(b"x", True, {"b": "2", "a": "1"}), NewMessage(b"y", headers={})]))
+    assert isinstance(published, Published)
+    first, second = feed.receive(2)
+    assert (first.binary, first.headers, first.published_ms, first.deliveries) == (
+        True,
+        {"b": "2", "a": "1"},
+        START_MS + 7,
+        1,
+    )
+    assert list(first.headers) == ["b", "a"]
+    assert (second.binary, second.headers) == (False, {})
+    assert [message.id for message in (first, second)] == [message.id for message in published.messages]
+
+
+def test_sequences_count_from_one_and_never_again(feed: Feed) -> None:
+    assert [message.sequence for message in feed.publish(b"", b"")] == [1, 2]
+    feed.receive(9)
+    assert [message.sequence for message in feed.publish(b"", b"")] == [3, 4]
+    feed.create("u")
+    assert [message.sequence for message in feed.publish(b"", topic="u")] == [1]
+    assert [message.sequence for message in feed.receive(9)] == [3, 4]
+
+
+def test_ids_are_unique_over_topics_and_batches(feed: Feed) -> None:
+    feed.create("u")
+    ids = [
+        message.id
+        for _ in range(3)
+        for answer in feed.all(*[Publish(topic, [NewMessage(b"")] * 3) for topic in ("t", "u", "t")])
+        for message in answer.messages
+    ]
+    assert len(set(ids)) == len(ids) == 27
+
+
+def test_a_thousand_at_once(feed: Feed) -> None:
+    feed.publish(*(b"%d" % i for i in range(MESSAGES_MAX)))
+    received = feed.receive(MESSAGES_MAX)
+    assert [int(message.body) for message in received] == list(range(MESSAGES_MAX))
+    assert feed.machine.topic("t").messages == 0
+
+
+def test_publish_and_receive_within_one_batch(feed: Feed) -> None:
+    answers = feed.all(
+        Receive("u"),
+        CreateTopic("u"),
+        Receive("u"),
+        Publish("u", [NewMessage(b"1"), NewMessage(b"2")]),
+        Receive("u", max=9),
+        Receive("u"),
+    )
+    assert isinstance(answers[0], Refused)
+    assert answers[2] == answers[5] == Received([])
+    assert [message.body for message in answers[4].messages] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        NewMessage(b"", group="g"),
+        NewMessage(b"", dedup_id="d"),
+        NewMessage(b"", delay_ms=1),
+        NewMessage(b"", ttl_ms=1),
+        NewMessage(b"", priority=1),
+    ],
+)
+def test_what_does_not_work_yet_refuses_the_whole_publish(feed: Feed, message: NewMessage) -> None:
+    answer = feed.one(Publish("t", [NewMessage(b"fine"), message]))
+    assert isinstance(answer, Refused) and answer.code == "not_supported"
+    assert feed.machine.topic("t").next_sequence == 1
+
+
+@pytest.mark.parametrize("command", [Receive("t", auto_ack=False), Receive("t", "mine")])
+def test_leases_and_subscriptions_do_not_work_yet(feed: Feed, command: Receive) -> None:
+    feed.publish(b"1")
+    answer = feed.one(command)
+    assert isinstance(answer, Refused) and answer.code == "not_supported"
+    assert feed.machine.topic("t").messages == 1
+
+
+def test_an_answer_is_bounded_in_bytes_but_never_empty_for_it(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "RECEIVE_BYTES", 1000)
+    feed.publish(b"a" * 600, b"b" * 400, b"c", b"d" * 2000, b"e")
+    sizes = [[len(message.body) for message in feed.receive(9)] for _ in range(5)]
+    assert sizes == [[600, 400], [1], [2000], [1], []]
+
+
+def test_an_empty_topic_is_answered_without_looking(feed: Feed) -> None:
+    feed.fill(1000)
+    feed.create("u")
+    feed.receive(topic="u")
+    statements: list[str] = []
+    feed.machine._connection.set_trace_callback(statements.append)
+    feed.receive(topic="u")
+    feed.machine._connection.set_trace_callback(None)
+    assert not [statement for statement in statements if "message" in statement]
+
+
+def test_the_oldest_is_found_by_index(feed: Feed) -> None:
+    statements: list[str] = []
+    feed.publish(b"1", b"2", b"3")
+    feed.machine._connection.set_trace_callback(statements.append)
+    feed.receive()
+    feed.receive(2)
+    feed.machine._connection.set_trace_callback(None)
+    used = [statement for statement in statements if "FROM message" in statement]
+    assert len(used) == 4
+    for statement in used:
+        plan = feed.machine._connection.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
+        assert len(plan) == 1 and plan[0][3].startswith("SEARCH message"), plan
+
+
+def test_time_is_the_largest_stamp(feed: Feed) -> None:
+    feed.now_ms += 1000
+    feed.publish(b"1")
+    feed.now_ms -= 900
+    feed.publish(b"2")
+    assert [message.published_ms for message in feed.receive(2)] == [START_MS + 1000] * 2
+    assert feed.machine.time_ms == START_MS + 1000
+
+
+def test_more_topics_than_the_cache_holds(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.broker.state.TOPICS_CACHED", 2)
+    for i in range(10):
+        feed.create(f"n{i}")
+    feed.all(*[Publish(f"n{i % 10}", [NewMessage(b"%d" % i)]) for i in range(30)])
+    assert [[int(message.body) for message in feed.receive(9, topic=f"n{i}")] for i in range(10)] == [
+        [i, i + 10, i + 20] for i in range(10)
+    ]
+
+
+def test_a_commit_writes_the_numbers_of_what_it_touched_and_no_more(feed: Feed) -> None:
+    for name in ("u", "v"):
+        feed.create(name)
+        feed.publish(b"", topic=name)
+    statements: list[str] = []
+    feed.machine._connection.set_trace_callback(statements.append)
+    feed.all(*[Publish("t", [NewMessage(b"")])] * 5)
+    feed.machine._connection.set_trace_callback(None)
+    assert len([statement for statement in statements if "UPDATE hot" in statement]) == 2
+
+
+def test_watchers_hear_of_messages_after_the_commit(feed: Feed) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def watcher(topic: str) -> None:
+        heard.append((topic, feed.machine.topic(topic).messages))
+
+    feed.machine.watch("t", watcher)
+    feed.machine.watch("later", watcher)
+    feed.all(Publish("t", [NewMessage(b"")] * 2), Publish("t", [NewMessage(b"")]))
+    feed.receive(2)
+    feed.create("later")
+    feed.publish(b"", topic="later")
+    assert heard == [("t", 3), ("later", 1)]
+    feed.machine.unwatch("t", watcher)
+    feed.machine.unwatch("t", watcher)
+    feed.publish(b"")
+    assert len(heard) == 2
