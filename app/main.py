@@ -96,7 +96,7 @@ class Process:
             self._loop.add_signal_handler(name, self._stop.set)
         self._disk.start()
         await self.node.network.start()
-        self._ticker.start()
+        self._ticker.start(self._loop)
         # Imported while the peers' streams are already being dialled: FastAPI takes half a second to import.
         from app.api.app import create_app
         from app.api.server import build_server

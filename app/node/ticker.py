@@ -19,9 +19,9 @@ class Ticker:
         self._on_ticks = on_ticks
         self._handle: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin now."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._last_s = self._loop.time()
         self._handle = self._loop.call_later(self._tick_s, self._fire)
 

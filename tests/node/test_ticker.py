@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Callable
 
 from app.node.ticker import Ticker
 
 
-def ticks_after(stall_s: float, most_ticks: int) -> list[int]:
-    """The ticks reported by a loop that is blocked once for `stall_s`."""
+class FakeLoop:
+    """A loop whose clock the test moves. One timer at a time, as a ticker has."""
 
-    async def scenario() -> list[int]:
-        reported: list[int] = []
-        ticker = Ticker(10, most_ticks, reported.append)
-        ticker.start()
-        await asyncio.sleep(0.05)
-        reported.clear()
-        time.sleep(stall_s)  # noqa: ASYNC251 - the stall is the point
-        await asyncio.sleep(0.0)
-        await asyncio.sleep(0.001)
-        ticker.stop()
-        return reported
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._due: tuple[float, Callable[[], None]] | None = None
 
-    return asyncio.run(scenario())
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> FakeLoop:
+        self._due = (self.now_s + delay_s, callback)
+        return self
+
+    def cancel(self) -> None:
+        self._due = None
+
+    def advance_ms(self, ms: float) -> None:
+        """Let time pass in one leap, then run what is due."""
+        self.now_s += ms / 1000
+        if self._due is not None and self._due[0] <= self.now_s:
+            callback, self._due = self._due[1], None
+            callback()
+
+
+def ticker(most_ticks: int) -> tuple[FakeLoop, list[int], Ticker]:
+    loop, reported = FakeLoop(), []
+    made = Ticker(10, most_ticks, reported.append)
+    made.start(loop)  # type: ignore[arg-type]
+    return loop, reported, made
+
+
+def test_ticks_come_in_time() -> None:
+    loop, reported, _ = ticker(5)
+    for _ in range(50):
+        loop.advance_ms(10.5)
+    assert sum(reported) == 52, "525 ms are 52 ticks: nothing is lost to rounding"
+    assert max(reported) <= 2
 
 
 def test_a_late_loop_catches_up() -> None:
-    assert 3 <= ticks_after(0.035, 100)[0] < 100
+    loop, reported, _ = ticker(5)
+    loop.advance_ms(42)
+    assert reported == [4]
 
 
 def test_a_paused_process_does_not() -> None:
-    reported = ticks_after(0.3, 5)
+    loop, reported, _ = ticker(5)
+    loop.advance_ms(60_000)
+    for _ in range(10):
+        loop.advance_ms(11)
     assert reported[0] == 5
-    assert sum(reported) <= 6, "what was slept through is forgotten, not caught up in portions"
+    assert sum(reported[1:]) <= 11, "what was slept through is forgotten, not caught up in portions"
 
 
-def test_time_is_not_lost_to_rounding() -> None:
-    async def scenario() -> int:
-        total = 0
-
-        def count(ticks: int) -> None:
-            nonlocal total
-            total += ticks
-
-        ticker = Ticker(10, 1000, count)
-        started = time.monotonic()
-        ticker.start()
-        await asyncio.sleep(0.5)
-        ticker.stop()
-        return total - int((time.monotonic() - started) * 100)
-
-    assert abs(asyncio.run(scenario())) <= 2
+def test_a_stopped_ticker_is_silent() -> None:
+    loop, reported, made = ticker(5)
+    loop.advance_ms(12)
+    made.stop()
+    loop.advance_ms(1000)
+    assert reported == [1]
