@@ -26,9 +26,10 @@ from app.config import Settings, describe, load_or_exit
 from app.node.compaction import Compaction
 from app.node.disk import BackgroundThread, DiskThread
 from app.node.errors import NodeError
+from app.node.protocols import Surroundings
 from app.node.recovery import GROUP, StateLost, restore_core
 from app.node.reserve import Reserve
-from app.node.runner import GroupRunner, Surroundings
+from app.node.runner import GroupRunner
 from app.node.service import Node
 from app.node.snapshots import SnapshotFiles
 from app.node.ticker import Ticker
@@ -85,7 +86,8 @@ class Process:
             later=lambda ms, call: self._loop.call_later(ms / 1000, call),
         )
         every_bytes = (settings.compact_bytes - settings.log_retain_bytes) // CHECKPOINTS_PER_COMPACTION
-        compaction = Compaction(self._wal, every_bytes, settings.log_retain_bytes)
+        retain_bytes = settings.log_retain_bytes
+        compaction = Compaction(self._wal, core, self._machine, snapshots, around, every_bytes, retain_bytes)
         runner = GroupRunner(core, self._machine, snapshots, compaction, around, settings.inbox_limit)
         self.node.attach(runner, self._disk)
         self._ticker = Ticker(settings.tick_ms, core.tuning.heartbeat_ticks, runner.tick)

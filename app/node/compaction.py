@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from app.broker.item import Item
-from app.node.protocols import Log
-
-if TYPE_CHECKING:
-    from app.node.runner import GroupRunner
+from app.node.protocols import Log, StateMachine, Surroundings
+from app.node.snapshots import SnapshotFiles
+from app.raft import RaftCore
 
 ENTRY_OVERHEAD_BYTES = 48
 """Added to a command's size: an entry is never free, on disk or in memory."""
@@ -24,15 +22,25 @@ ENTRY_OVERHEAD_BYTES = 48
 class Compaction:
     """`every_bytes`: applied between two checkpoints; `retain_bytes`: of log kept behind the durable state."""
 
-    def __init__(self, log: Log, every_bytes: int, retain_bytes: int):
+    def __init__(
+        self,
+        log: Log,
+        core: RaftCore,
+        machine: StateMachine,
+        snapshots: SnapshotFiles,
+        around: Surroundings,
+        every_bytes: int,
+        retain_bytes: int,
+    ):
         self.log = log
+        self._core, self._machine, self._snapshots, self._around = core, machine, snapshots, around
         self._every_bytes, self._retain_bytes = every_bytes, retain_bytes
         self._since_bytes = 0
         self._total_bytes = 0
         self._marks: deque[tuple[int, int]] = deque()  # index, total bytes applied up to it
         self._running = False
 
-    def applied(self, runner: GroupRunner, items: Sequence[Item]) -> None:
+    def applied(self, items: Sequence[Item]) -> None:
         """Count what was applied; start a checkpoint when it is time."""
         size = sum(len(item.command or b"") for item in items) + len(items) * ENTRY_OVERHEAD_BYTES
         self._since_bytes += size
@@ -42,20 +50,20 @@ class Compaction:
         if self._since_bytes >= self._every_bytes and not self._running:
             self._since_bytes = 0
             self._running = True
-            runner.around.background.run(runner.machine.checkpoint, lambda index: self._durable(runner, index))
+            self._around.background.run(self._machine.checkpoint, self._durable)
 
-    def _durable(self, runner: GroupRunner, durable_index: int) -> None:
+    def _durable(self, durable_index: int) -> None:
         self._running = False
-        leader = runner.core.leader
-        runner.snapshots.drop_unused(leader.snapshots_in_use() if leader else set())
+        leader = self._core.leader
+        self._snapshots.drop_unused(leader.snapshots_in_use() if leader else set())
         target = 0
         while self._marks and self._marks[0][1] <= self._total_bytes - self._retain_bytes:
             if self._marks[0][0] > durable_index:
                 break
             target = self._marks.popleft()[0]
-        oldest_copy = runner.snapshots.oldest()
+        oldest_copy = self._snapshots.oldest()
         if oldest_copy is not None:
             target = min(target, oldest_copy)
-        if target > runner.core.log.base_index:
-            runner.core.log.compact(target)
-            runner.around.disk.call(lambda: self.log.compact(target), lambda _: None)
+        if target > self._core.log.base_index:
+            self._core.log.compact(target)
+            self._around.disk.call(lambda: self.log.compact(target), lambda _: None)

@@ -5,11 +5,13 @@
     Transport      messages to peers, best effort        app.transport.PeerNetwork
     Disk           durable writes, in order              app.node.disk.DiskThread
     Background     long work beside the loop             app.node.disk.BackgroundThread
+    Surroundings   all of these but the first two, with the loop and the clock
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.broker.item import Item
@@ -107,3 +109,15 @@ class Background(Protocol):
     """One long job at a time, beside the loop."""
 
     def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the runner does not do itself. `soon` runs a callable on the loop in a moment, `later` after ms."""
+
+    transport: Transport
+    disk: Disk
+    background: Background
+    now_ms: Callable[[], int]
+    soon: Callable[[Callable[[], None]], Any]
+    later: Callable[[int, Callable[[], None]], Any]

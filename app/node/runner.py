@@ -15,7 +15,6 @@ dead and says so (not committed); silence is the caller's to interpret (unknown)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from app.broker.errors import StateFull
@@ -23,7 +22,7 @@ from app.broker.item import Item
 from app.node.compaction import Compaction
 from app.node.envelope import seal, unseal
 from app.node.errors import DiskFull, NotCommitted, OutcomeUnknown, Overloaded
-from app.node.protocols import Background, Disk, StateMachine, Transport, WriteJob
+from app.node.protocols import StateMachine, Surroundings, WriteJob
 from app.node.snapshots import Copy, SnapshotFiles
 from app.raft import AnyMessage, Entry, InstallSnapshot, Kind, NotLeader, RaftCore, Ready, SnapshotMeta
 
@@ -31,18 +30,6 @@ Done = Callable[[Any], None]
 FULL_RETRY_MS = 100
 COPY_RETRY_MS = 5000
 """Between two tries to copy the state on a disk without room for it: each may write a lot before it fails."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the runner does not do itself. `soon` runs a callable on the loop in a moment, `later` after ms."""
-
-    transport: Transport
-    disk: Disk
-    background: Background
-    now_ms: Callable[[], int]
-    soon: Callable[[Callable[[], None]], Any]
-    later: Callable[[int, Callable[[], None]], Any]
 
 
 class NotLeading(Exception):
@@ -266,7 +253,7 @@ class GroupRunner:
                 self._answer(waiter, item, answer)
         if self._held_reads:
             self._release_reads()
-        self.compaction.applied(self, items)
+        self.compaction.applied(items)
 
     def _answer(self, waiter: tuple[int, Done], item: Item, answer: bytes | None) -> None:
         term, done = waiter

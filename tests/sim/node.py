@@ -12,9 +12,10 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from app.node.compaction import Compaction
+from app.node.protocols import Surroundings
 from app.node.recovery import GROUP, restore_core
 from app.node.reserve import Reserve
-from app.node.runner import GroupRunner, Surroundings
+from app.node.runner import GroupRunner
 from app.node.snapshots import SnapshotFiles
 from app.raft import RaftCore, Role
 from app.storage import Identity, LogFull, SegmentedLog
@@ -184,7 +185,9 @@ class SimNode:
             soon=self._soon,
             later=lambda ms, call: self.later(ms * MS, call),
         )
-        compaction = Compaction(self.wal, plan.compact_every_bytes, plan.retain_bytes)
+        compaction = Compaction(
+            self.wal, self.core, self.machine, self.snapshots, around, plan.compact_every_bytes, plan.retain_bytes
+        )
         self.runner = GroupRunner(self.core, self.machine, self.snapshots, compaction, around, plan.inbox_limit)
         self.service = Service(self)
         self.runner.on_change = self.service.leader_may_have_changed
