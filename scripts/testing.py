@@ -31,8 +31,8 @@ def test() -> None:
     else:
         containers.build()
     style = _style(python)
-    failed = any([_returncode([python, "-m", "pytest", *part]) for part in _parts()])
-    if failed:
+    codes = [_returncode([python, "-m", "pytest", *part]) for part in _parts()]
+    if any(codes):
         raise Failure("A test failed.")
     if style:
         raise Failure(f"The tests pass, and {STYLE_FAILED}")
@@ -59,7 +59,8 @@ def lint() -> None:
 
 def _style(python: str) -> bool:
     """Whether ruff, or mypy on the node's own code, finds something."""
-    return any([_returncode([python, "-m", "ruff", "check", "."]), _returncode([python, "-m", "mypy"])])
+    codes = [_returncode([python, "-m", "ruff", "check", "."]), _returncode([python, "-m", "mypy"])]
+    return any(codes)
 
 
 def sim() -> None:
