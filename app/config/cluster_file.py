@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import Any, NamedTuple
 
 from app.config.table import ConfigError, did_you_mean
@@ -162,9 +163,17 @@ def _endpoint(text: str, place: str) -> Endpoint:
 
 def _host(text: str, place: str) -> str:
     host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    if not HOST.fullmatch(host):
+    if not HOST.fullmatch(host) or (":" in host and not _is_ipv6(host)):
         raise ConfigError(f'{place} must be an address or a host name such as "127.0.0.1", not {text!r}.')
     return host
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
 
 
 def _port(value: object, place: str) -> int:

@@ -33,6 +33,7 @@ def full(n: int = 0, **changed: Any) -> dict[str, Any]:
         ("node-1.queue.example", "node-1.queue.example", "http://node-1.queue.example:8001"),
         ("::1", "::1", "http://[::1]:8001"),
         ("http://[::1]", "::1", "http://[::1]:8001"),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.1", "http://[::ffff:10.0.0.1]:8001"),
     ],
 )
 def test_the_simple_form(ip: str, host: str, url: str) -> None:
@@ -77,6 +78,9 @@ def test_one_to_nineteen_nodes(count: int) -> None:
         ({"addresses": [address(ip="no such host")]}, "addresses[0].ip must be an address or a host name"),
         ({"addresses": [address(ip="")]}, "addresses[0].ip must be"),
         ({"addresses": [address(ip="https://x")]}, "addresses[0].ip must be"),
+        ({"addresses": [address(ip="http://127.0.0.1:8001")]}, "addresses[0].ip must be an address or a host name"),
+        ({"addresses": [address(ip="::1::")]}, "addresses[0].ip must be an address or a host name"),
+        ({"nodes": [full(peer={"bind": "[127.0.0.1:1]:2"})]}, "nodes[0].peer.bind must be an address or a host name"),
         ({"addresses": [address(port="8001")]}, 'addresses[0].port must be a port from 1 to 65535, not "8001".'),
         ({"addresses": [address(port=0)]}, "addresses[0].port must be a port"),
         ({"addresses": [address(port=True)]}, "addresses[0].port must be a port"),
