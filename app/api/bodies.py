@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _FORM = b"application/x-www-form-urlencoded"
 """What curl calls a body whose type it was not told."""
+_FLOAT = re.compile(r"`float( \| null)?`")
+_WHOLE_BOUND = re.compile(r"([<>]=? [0-9]+)\.0\b")
 _HUGE_NUMBER = re.compile(rb"[0-9]{309}")
 """No double has more digits before its point (RFC 8259, 6)."""
 
@@ -103,7 +105,7 @@ class BodyDecoder:
 def refuse(error: Exception, body: bytes) -> NoReturn:
     """Turn what the decoder said into a Problem."""
     if isinstance(error, msgspec.ValidationError):
-        raise Problem("invalid_body", f"{_first_line(error)}.") from None
+        raise Problem("invalid_body", f"{_in_words(_first_line(error))}.") from None
     if isinstance(error, RecursionError):
         raise Problem("malformed_json", "The JSON is nested too deeply.") from None
     if isinstance(error, UnicodeDecodeError):
@@ -119,14 +121,25 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:300].rstrip(".") if str(error) else "The JSON cannot be read"
 
 
+def _in_words(text: str) -> str:
+    """What the decoder expects, without Python's names for numbers. A field's name, which may be any text, stays."""
+    if not text.startswith("Expected `float"):
+        return text
+    text = text.replace("`float` that's a multiple of 1.0", "a whole number", 1)
+    text = _FLOAT.sub(lambda found: "a number or null" if found[1] else "a number", text, count=1)
+    return _WHOLE_BOUND.sub(r"\1", text, count=1)
+
+
 _decode_any = msgspec.json.Decoder().decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def check_text(raw: msgspec.Raw) -> bytes:
-    """The bytes of a JSON string value, checked; Problem when it is another kind of value or no valid text."""
+def check_text(raw: msgspec.Raw, name: str) -> bytes:
+    """The bytes of the field `name`, a JSON string, checked; Problem when it is another kind of value or no text."""
     try:
         _decode_text(raw)
+    except msgspec.ValidationError as error:
+        raise Problem("invalid_body", f"{_first_line(error)} - at `$.{name}`.") from None
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         refuse(error, bytes(raw))
     return bytes(raw)

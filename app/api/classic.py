@@ -82,7 +82,7 @@ class Classic:
         self._require_leader()
         require_json(call, lenient=True)
         sent = _message_body.decode(await read_body(call, self._limit_bytes))
-        message = check_text(sent.message)
+        message = check_text(sent.message, "message")
         published = (await self._queue.publish(sent.topic, (message,), key_of(call), self._timeout_s)).messages[0]
         self._meters.published += not published.duplicate
         headers = (JSON, *_place(published.id, published.sequence))
@@ -194,7 +194,7 @@ class Classic:
     def _status(self) -> Operation:
         example = schemas.Status(
             role="Leader", term=3, node=0, leader=0, last_log_index=1204, commit_index=1204, applied_index=1204,
-            state_hash="9f2c41d07ab35e88", state_hash_index=1204, pid=4711, version="0.1.0",
+            state_hash="9f2c41d07ab35e8843c3ce1313ef2ab6", state_hash_index=1204, pid=4711, version="0.1.0",
         )  # fmt: skip
         return Operation(
             method="GET", path="/status", name="classic_status", tag="classic", classic=True,

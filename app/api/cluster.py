@@ -48,8 +48,10 @@ class ClusterRoutes:
     async def transfer(self, call: Call) -> Answer:
         """POST /v1/cluster/transfer."""
         Query(call)
-        require_json(call)
-        to = _transfer_body.decode(await read_body(call, self._limit_bytes)).to
+        content, to = await read_body(call, self._limit_bytes), None
+        if content:
+            require_json(call)
+            to = _transfer_body.decode(content).to
         try:
             leader = await self._node.transfer(None if to is None else int(to), timeout_s=OPERATION_TIMEOUT_S)
         except ValueError as error:
@@ -74,7 +76,7 @@ class ClusterRoutes:
             summary="Hand the leadership over",
             description="The leader brings the other node up to date first; the answer names the new leader.",
             handler=self.transfer,
-            body=body(ref(schemas.Transfer), {"To a node": {"to": 1}, "To the most advanced": {}}),
+            body=body(ref(schemas.Transfer), {"To a node": {"to": 1}, "To the most advanced": {}}, required=False),
             answers={200: answer("The new leader", ref(schemas.Transferred), {"Handed over": {"leader": 1}})},
             errors=("invalid_parameter", *BODY, "unknown_node", *WRITES),
         )  # fmt: skip
@@ -91,8 +93,8 @@ def _member(member: MemberStatus) -> schemas.ClusterMember:
 def _example() -> Json:
     up = {
         "reachable": True, "term": 3, "leader": 0, "first_log_index": 1, "last_log_index": 1204, "commit_index": 1204,
-        "applied_index": 1204, "state_hash": "9f2c41d07ab35e88", "state_hash_index": 1204, "version": "0.1.0",
-        "ready": True, "disk_full": False, "lag": 0,
+        "applied_index": 1204, "state_hash": "9f2c41d07ab35e8843c3ce1313ef2ab6", "state_hash_index": 1204,
+        "version": "0.1.0", "ready": True, "disk_full": False, "lag": 0,
     }  # fmt: skip
     down = dict.fromkeys(up) | {"reachable": False, "role": None}
     members = [{"role": "Leader", **up}, {"role": "Follower", **up}, down]

@@ -78,7 +78,7 @@ class Messages:
         return [self._publish(), self._receive()]
 
     def _publish(self) -> Operation:
-        stored: Json = {"messages": [{"id": "1-7", "sequence": 7, "duplicate": False}]}
+        stored: Json = {"messages": [{"id": "12", "sequence": 7, "duplicate": False}]}
         return Operation(
             method="POST", path="/v1/topics/{topic}/messages", name="publish", tag="messages", hot=True,
             summary="Publish messages",
@@ -103,15 +103,16 @@ class Messages:
 
     def _receive(self) -> Operation:
         message: Json = {
-            "id": "1-7", "sequence": 7, "body": {"drink": "coffee", "cups": 2},
+            "id": "12", "sequence": 7, "body": {"drink": "coffee", "cups": 2},
             "published_at": "2026-01-31T12:00:00.000Z", "deliveries": 1,
         }  # fmt: skip
         return Operation(
             method="POST", path="/v1/topics/{topic}/messages:receive", name="receive", tag="messages", hot=True,
             summary="Receive messages",
             description=(
-                "Takes up to `max` of the oldest messages out of the topic. `wait_s` waits for one where there is "
-                "none. With an Idempotency-Key a retry gets the same messages again."
+                "Takes up to `max` of the oldest messages out of the topic, fewer where they would exceed 4 MiB "
+                "together. `wait_s` waits for one where there is none. With an Idempotency-Key a retry gets the same "
+                "messages again."
             ),
             handler=self.receive, parameters=(TOPIC, KEY),
             body=body(

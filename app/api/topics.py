@@ -15,7 +15,7 @@ from app.api import schemas
 from app.api.bodies import BodyDecoder, read_body, require_json
 from app.api.calls import JSON, NO_STORE, Answer, Call
 from app.api.operations import BODY, REPLICATED, WRITES, Json, Operation, answer, body, header, parameter, ref
-from app.api.params import KEY_SCHEMA, Query, decode_cursor, encode_cursor, key_of, topic_of
+from app.api.params import KEY_SCHEMA, Query, decode_cursor, encode_cursor, topic_of
 from app.api.problems import CODES, Problem
 from app.api.queue import Queue
 from app.broker import TopicInfo, results
@@ -52,7 +52,6 @@ class Topics:
         """PUT /v1/topics/{topic}."""
         name = topic_of(call)
         Query(call)
-        key_of(call)
         dedup_window_s = self._dedup_window_s
         content = await read_body(call, self._limit_bytes)
         if content:
@@ -109,7 +108,7 @@ class Topics:
         return Operation(
             method="PUT", path="/v1/topics/{topic}", name="create_topic", tag="topics", summary="Create a topic",
             description="Idempotent: the same topic with the same settings again is 200, with other settings 409.",
-            handler=self.create, parameters=(TOPIC, KEY),
+            handler=self.create, parameters=(TOPIC,),
             body=body(
                 ref(schemas.TopicSettings), {"Defaults": {}, "A longer memory for keys": {"dedup_window_s": 3600}},
                 required=False,
@@ -118,9 +117,7 @@ class Topics:
                 200: answer("The topic was there", ref(schemas.CreatedTopic), {"It was there": created}, location),
                 201: answer("The topic was created", ref(schemas.CreatedTopic), {"Created": created}, location),
             },
-            errors=(
-                "invalid_topic", "invalid_parameter", "invalid_header", *BODY, "topic_exists", *WRITES, "disk_full",
-            ),
+            errors=("invalid_topic", "invalid_parameter", *BODY, "topic_exists", *WRITES, "disk_full"),
         )  # fmt: skip
 
     def _look(self) -> Operation:

@@ -114,6 +114,11 @@ async def test_a_malformed_message_is_400_and_changes_nothing(
     assert node.submitted == before
 
 
+async def test_what_is_wrong_is_named(client: httpx.AsyncClient) -> None:
+    for body, says in (({"topic": 1, "message": "m"}, "$.topic"), ({"topic": "t", "message": 1}, "$.message")):
+        assert says in (await client.put("/message", json=body)).headers["rmq-detail"]
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [

@@ -50,6 +50,10 @@ class TestTopics:
             assert (answer.status_code, answer.headers["location"]) == (status, "/v1/topics/new")
             assert answer.json() == {"name": "new", "settings": {"dedup_window_s": 300}}
         check(await client.put("/v1/topics/new", json={"dedup_window_s": 7}), 409, "topic_exists")
+        # It needs no key, and one promises nothing more than its being idempotent.
+        assert (await client.put("/v1/topics/new", headers={"idempotency-key": "k"})).status_code == 200
+        parameters = (await client.get("/openapi.json")).json()["paths"]["/v1/topics/{topic}"]["put"]["parameters"]
+        assert [parameter["name"] for parameter in parameters] == ["topic"]
 
     async def test_look_and_delete(self, client: httpx.AsyncClient) -> None:
         await client.post("/v1/topics/t/messages", json={"body": "four"})
@@ -229,6 +233,23 @@ class TestPublish:
 
 
 class TestReceive:
+    @pytest.mark.parametrize(
+        ("asked", "says"),
+        [
+            ({"max": 0}, "Expected a number >= 1 - at `$.max`."),
+            ({"max": 1001}, "Expected a number <= 1000 - at `$.max`."),
+            ({"max": 1.5}, "Expected a whole number - at `$.max`."),
+            ({"max": "3"}, "Expected a number, got `str` - at `$.max`."),
+            ({"wait_s": 21}, "Expected a number <= 20 - at `$.wait_s`."),
+            ({"`float` >= 1.0": 1}, "Object contains unknown field ``float` >= 1.0`."),
+        ],
+    )
+    async def test_a_wrong_number_is_told_which_are_right(
+        self, client: httpx.AsyncClient, asked: dict[str, object], says: str
+    ) -> None:
+        answer = await client.post("/v1/topics/t/messages:receive", json={"auto_ack": True, **asked})
+        assert check(answer, 400, "invalid_body") == says
+
     async def test_in_order_up_to_max(self, client: httpx.AsyncClient) -> None:
         await client.post("/v1/topics/t/messages", json={"messages": [{"body": n} for n in range(5)]})
         assert [message["body"] for message in await receive(client)] == [0]
@@ -285,6 +306,8 @@ class TestCluster:
         assert (await client.post("/v1/cluster/transfer", json={"to": 2})).json() == {"leader": 2}
         assert (await client.post("/v1/cluster/transfer", json={})).json() == {"leader": 1}
         check(await client.post("/v1/cluster/transfer", json={"to": 3}), 422, "unknown_node")
+        assert (await client.post("/v1/cluster/transfer")).json() == {"leader": 1}
+        check(await client.post("/v1/cluster/transfer", content=b"{}"), 415, "unsupported_media_type")
         check(await client.post("/v1/cluster/transfer", json={"to": "1"}), 400, "invalid_body")
         with node.failing(NoQuorum()):
             check(await client.post("/v1/cluster/transfer", json={"to": 0}), 503, "no_quorum")
