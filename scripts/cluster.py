@@ -88,18 +88,22 @@ def refuse_taken(ports: Sequence[int]) -> None:
         )
 
 
-def print_summary(ports: Sequence[int], kind: str) -> None:
-    """Where each node is, who leads, and a command to paste next."""
+def print_summary(ports: Sequence[int], kind: str, kill: Callable[[int], str]) -> None:
+    """Where each node is, who leads, and commands to paste next; `kill` gives the one that kills a node."""
     status = {port: get(port, "/status")[1] for port in ports}
     say(f"\nRMQ runs: {len(ports)} nodes as {kind}.")
     for node, port in enumerate(ports):
         role = status[port].get("role", "?") if isinstance(status[port], dict) else "no answer"
         say(f"  node {node}  http://localhost:{port}  {role:<9}  docs: http://localhost:{port}/docs")
     leader = next((s["leader"] for s in status.values() if isinstance(s, dict) and s.get("leader") is not None), None)
-    if isinstance(leader, int) and 0 <= leader < len(ports):
-        say(f"The leader is node {leader} (http://localhost:{ports[leader]}).")
-    else:
+    known = leader if isinstance(leader, int) and 0 <= leader < len(ports) else None
+    if known is None:
         say("No leader is known yet.")
+    else:
+        say(f"The leader is node {known} (http://localhost:{ports[known]}).")
     say("\nPaste next (any node takes it):")
     say(f"  curl -X PUT localhost:{ports[0]}/topic -H 'content-type: application/json' -d '{{\"topic\": \"hello\"}}'")
+    if known is not None:
+        say("Kill the leader, and see another node lead:")
+        say(f"  {kill(known)}")
     say("`make stop` ends it and keeps the data, `make clean` forgets the data.")

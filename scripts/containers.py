@@ -76,7 +76,8 @@ def start() -> None:
         command = [*compose(), "up", "--detach", "--no-build", "--remove-orphans"]
         run_logged(command, "starting containers", "up", failure="Starting the containers failed.")
     cluster.wait_until_ready(ports, _first_dead)
-    cluster.print_summary(ports, "containers")
+    names = running()
+    cluster.print_summary(ports, "containers", lambda node: _kill(names.get(SERVICES[node], SERVICES[node])))
 
 
 def stop(*, volumes: bool = False) -> bool:
@@ -90,14 +91,19 @@ def stop(*, volumes: bool = False) -> bool:
     return there
 
 
-def running() -> set[str]:
-    """Names of the services that run."""
+def running() -> dict[str, str]:
+    """Service -> name of its container, for those that run."""
     ids = _ids()
     if not ids:
-        return set()
-    shape = '{{.State.Running}} {{.State.Paused}} {{index .Config.Labels "com.docker.compose.service"}}'
+        return {}
+    shape = '{{.State.Running}} {{.State.Paused}} {{index .Config.Labels "com.docker.compose.service"}} {{.Name}}'
     lines = (quiet(["docker", "inspect", "--format", shape, *ids]) or "").splitlines()
-    return {line.split()[2] for line in lines if line.startswith("true false ")} & set(SERVICES)
+    found = [line.split()[2:] for line in lines if line.startswith("true false ")]
+    return {service: name.lstrip("/") for service, name in found if service in SERVICES}
+
+
+def _kill(name: str) -> str:
+    return f"docker kill {name}    # `docker start {name}` starts it again"
 
 
 def image_id() -> str | None:

@@ -51,7 +51,12 @@ def start() -> None:
         python = virtualenv.ensure("requirements.txt")
         launched = {node: _launch(python, node) for node in missing}
     cluster.wait_until_ready(CLIENT_PORTS, lambda: _first_dead(launched))
-    cluster.print_summary(CLIENT_PORTS, "local processes (logs in .rmq/logs)")
+    pids = running()
+    cluster.print_summary(
+        CLIENT_PORTS,
+        "local processes (logs in .rmq/logs)",
+        lambda node: f"kill -9 {pids.get(node, 'PID')}    # `make local` starts it again",
+    )
 
 
 def stop() -> bool:

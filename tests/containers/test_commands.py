@@ -85,6 +85,7 @@ def round_trip(ports: list[int], topic: str) -> None:
 def assert_summary(printed: str, ports: list[int]) -> None:
     assert all(f"http://localhost:{port}/docs" in printed for port in ports)
     assert "The leader is node" in printed and "curl -X PUT localhost" in printed
+    assert printed.count("  docker kill ") + printed.count("  kill -9 ") == 1
 
 
 def test_run_repeats_completes_and_stops(copy: Copy, image: str) -> None:
