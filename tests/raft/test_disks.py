@@ -95,6 +95,37 @@ def test_answer_of_the_disk_to_an_entry_since_replaced(script):
     assert s.nodes[3].state.index == s.core(3).log.commit_index > 1
 
 
+def test_entry_that_replaces_a_durable_one_is_not_applied_before_it_is_durable(script):
+    s = script()
+    s.say("n3 holds 2/t1 durably. n1 replaces it by 2/t2, which is committed, while n3's disk writes nothing.")
+    s.given(1, [1, 2])
+    s.given(2, [1, 2])
+    s.given(3, [1, 1], term=2)
+    s.win(1, 2)
+    s.exchange(1, 2)
+    s.stall(3)
+    s.beat(1)
+    s.exchange(1, 3)
+    assert s.nodes[3].state.index <= 1
+    s.unstall(3)
+    assert s.nodes[3].state.index == 2
+
+
+def test_answer_waits_for_the_term_to_be_durable(script):
+    s = script()
+    s.elect(1)
+    s.say("n3 learns of term 2 from its leader's heartbeat, and answers only once it cannot forget that term.")
+    s.crash(1)
+    s.restart(1)
+    s.win(2, 1)
+    s.stall(3)
+    s.beat(2)
+    s.deliver("2>3 Heartbeat")
+    assert not any(envelope.fits("3>2") for envelope in s.flight)
+    s.unstall(3)
+    s.deliver("3>2")
+
+
 def test_crash_of_all(script):
     s = script()
     s.elect(1)

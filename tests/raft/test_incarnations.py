@@ -77,9 +77,15 @@ def test_wiped_disk_counts_once_it_is_admitted(script):
 def test_wiped_disk_keeps_no_leader_alive(script):
     s = script(admitted=False)
     s.elect(1)
-    s.say("n2 is down, and n3's disk is new: no majority of admitted disks is left, so nobody may lead.")
-    s.crash(2)
+    s.stall(2)
     s.wipe(3)
+    s.pass_time(50)
+    s.say("n3 answers from a new disk that n2 did not live to confirm. No majority of admitted disks is left,")
+    s.crash(2)
+    s.read(1, 7)
+    s.deliver()
+    assert not s.nodes[1].reads
+    s.say("so n1 may confirm no read, and gives up.")
     s.pass_time(60)
     assert s.role(1) != Role.LEADER
 

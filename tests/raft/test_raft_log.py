@@ -208,7 +208,8 @@ class LogMachine(RuleBasedStateMachine):
         self.disk = image([])
         self.log = RaftLog(self.disk, 0, VOTERS, cache_bytes=cache)
         self.model: list[Entry] = []
-        self.writes: list[tuple[int, int]] = []
+        self.writes: list[tuple[list[Entry], int]] = []
+        self.durable: list[Entry] = []
         self.delivered = 0
         self.term = 1
 
@@ -231,14 +232,17 @@ class LogMachine(RuleBasedStateMachine):
     def write(self) -> None:
         entries = self.log.take_unwritten()
         self.disk.write(None, entries)
-        if entries:
-            self.writes.append((entries[-1].index, entries[-1].term))
+        self.writes.append((entries, self.term))
 
     @precondition(lambda self: self.writes)
     @rule()
     def sync(self) -> None:
-        index, term = self.writes.pop(0)
-        self.log.persisted(index, term)
+        """What an earlier term's write has done is not believed: the core drops such answers."""
+        entries, term = self.writes.pop(0)
+        if entries:
+            self.durable[entries[0].index - 1 :] = entries
+        if term == self.term and self.durable:
+            self.log.persisted(self.durable[-1].index, self.durable[-1].term)
 
     @rule(index=st.integers(1, 40))
     def commit(self, index: int) -> None:
@@ -263,6 +267,7 @@ class LogMachine(RuleBasedStateMachine):
         assert log.last_index == len(self.model)
         assert log.base_index <= log.delivered <= min(log.commit_index, log.stable_index)
         assert log.commit_index <= log.last_index
+        assert self.durable[: log.stable_index] == self.model[: log.stable_index]
         lo = log.first_index
         while lo <= log.last_index:
             part = log.entries(lo, 2)
