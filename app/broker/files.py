@@ -1,8 +1,9 @@
 """The database as files: open it, make it, replace it.
 
 A file is opened through SQLite's "unix-excl" VFS: one process has it to itself, its connections share the WAL index
-in memory, and no commit pays for file locks (a third of its time). Nothing but SQLite may open the live file, not
-even to sync it: closing any descriptor of it would drop the process's lock (sqlite.org/howtocorrupt.html, 2.2).
+in memory, and no commit pays for file locks (a third of its time). To close any other
+descriptor of the live file would drop the process's lock (sqlite.org/howtocorrupt.html, 2.2), so the one that syncs it
+is opened after the writer's connection and closed after it.
 
 WAL mode with synchronous=NORMAL: a commit is in the operating system's hands (it survives a killed process), on the
 disk only after a checkpoint. The log covers the difference.

@@ -68,6 +68,7 @@ class Machine:
 
     def _take(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._descriptor = -1 if self.path == files.MEMORY else os.open(self.path, os.O_RDONLY)
         self._state = State(connection)
         self._shrinker = upkeep.Shrinker(connection)
         self._durable_index = 0
@@ -183,7 +184,7 @@ class Machine:
         return self._durable_index
 
     def _checkpoint(self) -> None:
-        durable_index = upkeep.checkpoint(self.path, self._gate)
+        durable_index = upkeep.checkpoint(self.path, self._descriptor, self._gate)
         if durable_index is not None:
             assert durable_index >= self._durable_index
             self._durable_index = durable_index
@@ -217,7 +218,9 @@ class Machine:
                     self._take(files.open_memory(file.read()))
                 os.unlink(path)
             else:
+                replaced = self._descriptor
                 self._take(files.replace(self._connection, self.path, path))
+                os.close(replaced)
                 self._durable_index = self.applied_index
         self._wake(list(self._watchers))
 
@@ -225,8 +228,10 @@ class Machine:
         """Release the database; what was applied is kept. Ends a snapshot under way. A second close does nothing."""
         self._abandon.set()
         with self._upkeep, self._gate:
-            self._closed = True
             self._connection.close()
+            if not self._closed and self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._closed = True
 
     # --- local reads
 

@@ -3,17 +3,19 @@
 Rules of this file: a connection of its own for each call, opened and closed here; SQLite's steps run without the
 interpreter's lock, and none may hold up the writer for longer than a few milliseconds.
 
-Checkpoint. PASSIVE never waits for anyone and nobody waits for it. What the log held when it began is on the disk
-afterwards, if it says so. The write-ahead log starts again from its beginning only when a commit finds all of it
-checkpointed; under a steady load that moment never comes by itself, so beyond WAL_RESTART_BYTES the last, short pass
-is made with the writer held off.
+Checkpoint. PASSIVE never waits for anyone and nobody waits for it. It syncs the write-ahead log first, so what the
+log held when it began is durable afterwards. The database file is synced only by a pass during which nobody commits,
+and only then can the write-ahead log start again from its beginning. Under a steady load that never comes by itself,
+so beyond WAL_RESTART_BYTES one last pass is made with the writer held off; the file is synced just before, which
+leaves that pass next to nothing to do.
 
 Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
 a queue that was drained becomes small again. The write-ahead log's file, grown while a copy held it, is cut at its
 next restart, by a bounded piece each time.
 
-Copy. A read transaction pins one state; the backup API copies its pages in small steps with a pause after each, and
-what was written is synced as it goes, since one large sync at the end would hold up the other files of the disk.
+Copy. A read transaction pins one state; the backup API copies its pages in small steps with a pause after each. The
+copy is synced as it grows, and so is the write-ahead log, which cannot start again meanwhile: one large sync at the end
+would hold up whoever writes to these files, or to this disk.
 """
 
 from __future__ import annotations
@@ -46,9 +48,10 @@ COPY_PAUSE_S = 0.001
 COPY_SYNC_BYTES = 8 << 20
 
 
-def checkpoint(path: str, writer_held_off: AbstractContextManager[Any]) -> int | None:
+def checkpoint(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int | None:
     """The applied index up to which the state at `path` is durable now; None when a reader of an older state stood
-    in the way, or the disk is full. Entering `writer_held_off` keeps the writer from committing."""
+    in the way, or the disk is full. `descriptor`: of the database file, see `files`. Entering `writer_held_off` keeps
+    the writer from committing."""
     durable: int | None = None
     try:
         with contextlib.closing(connect(path)) as connection:
@@ -62,6 +65,7 @@ def checkpoint(path: str, writer_held_off: AbstractContextManager[Any]) -> int |
                 if not complete:
                     return durable
                 durable = before
+                os.fdatasync(descriptor)
             if wal_bytes > WAL_RESTART_BYTES:
                 with writer_held_off:
                     before = _numbers(connection).applied_index
@@ -106,7 +110,7 @@ class Shrinker:
 
 
 def _pass(connection: sqlite3.Connection) -> tuple[bool, int]:
-    """-> (whether all that was in the write-ahead log is durable in the database, that log's length in bytes)."""
+    """-> (whether all that the write-ahead log held is durable now, that log's length in bytes)."""
     busy, logged, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
     return busy == 0 and logged == copied, logged * PAGE_BYTES
 
@@ -137,6 +141,8 @@ def _copy(path: str, partial: str, abandoned: Callable[[], bool]) -> tuple[int, 
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1024"):
             target.execute(f"PRAGMA {setting}").fetchall()
         source.execute("BEGIN").fetchall()
+        logged = os.open(path + "-wal", os.O_RDONLY)
+        stack.callback(os.close, logged)
         numbers = _numbers(source)
         found = source.execute("SELECT data FROM configuration").fetchall()
         unsynced_bytes = 0
@@ -148,6 +154,7 @@ def _copy(path: str, partial: str, abandoned: Callable[[], bool]) -> tuple[int, 
             unsynced_bytes += COPY_PAGES * PAGE_BYTES
             if unsynced_bytes >= COPY_SYNC_BYTES:
                 os.fdatasync(descriptor)
+                os.fdatasync(logged)
                 unsynced_bytes = 0
             time.sleep(COPY_PAUSE_S)
 
