@@ -116,7 +116,8 @@ class Metrics:
         yield GaugeMetricFamily("rmq_long_polls", "Requests that wait for a message", self._waiting())
 
     def _topic_metrics(self) -> Iterator[Metric]:
-        depth = GaugeMetricFamily("rmq_topic_messages", f"Messages waiting, {LISTED_TOPICS} topics", labels=["topic"])
+        listed = f"Messages waiting, of the {LISTED_TOPICS} topics created first"
+        depth = GaugeMetricFamily("rmq_topic_messages", listed, labels=["topic"])
         for topic in self._node.machine.topics("", limit=LISTED_TOPICS):
             depth.add_metric([topic.name], topic.messages)
         yield depth
