@@ -16,6 +16,7 @@ from app.raft import AnyMessage, Entry, Kind
 from app.raft.messages import AppendReply, RequestVote, VoteReply
 from app.raft.types import NOBODY, Role
 from tests.sim.clients import Operation
+from tests.sim.disk import SECTOR_BYTES
 from tests.sim.node import LOG_DIRECTORY
 
 if TYPE_CHECKING:
@@ -375,11 +376,16 @@ class Checks:
 
 
 def unsynced(node: SimNode) -> bool:
-    """Whether the file system holds anything of the log that a power loss could take."""
+    """Whether the file system holds anything of the log's records that a power loss could take."""
     fs = node.fs
     for change in fs._changes:
         if change.directory == LOG_DIRECTORY and change.new_path is not None and change.new_path.endswith(".log"):
             return True
     if not fs.touched:
         return False
-    return any(path.endswith(".log") and (inode.dirty or inode.unsaved) for path, inode in fs._names.items())
+    for segment in node.wal._segments:
+        inode = fs._names[segment.path]
+        for sector in (*inode.dirty, *inode.unsaved):
+            if sector * SECTOR_BYTES < segment.end_bytes:
+                return True
+    return False

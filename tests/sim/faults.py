@@ -280,6 +280,10 @@ class Faults:
         """See `scenes`."""
         self._play(scenes.wiped_ally)
 
+    def overtaken_leader(self) -> None:
+        """See `scenes`."""
+        self._play(scenes.overtaken_leader)
+
     def _play(self, scene: Callable[[World], scenes.Scene]) -> None:
         if not self._playing:
             self._playing = True

@@ -210,10 +210,10 @@ def snapshot_keeps_old_log() -> Any:
 def compact_before_checkpoint() -> Any:
     """The log is dropped when the state contains it, durable or not."""
 
-    def applied(self: Compaction, runner: Any, items: Any) -> None:
-        real(self, runner, items)
+    def applied(self: Compaction, items: Any) -> None:
+        real(self, items)
         if not self._running:
-            self._durable(runner, items[-1].index)
+            self._durable(items[-1].index)
 
     real = Compaction.applied
     return patched(Compaction, "applied", applied)
@@ -236,9 +236,10 @@ def wiped_disk_votes() -> Any:
 def wiped_disk_keeps_its_match() -> Any:
     """What the old disk acknowledged is believed of the new one."""
 
-    def hear(self: Leader, progress: Any, incarnation: int) -> None:
-        progress.silent_ticks = 0
-        progress.incarnation = incarnation
+    def hear(self: Leader, peer: int, incarnation: int) -> bool:
+        progress = self.progress[peer]
+        progress.silent_ticks, progress.incarnation = 0, incarnation
+        return True
 
     return patched(Leader, "_hear", hear)
 

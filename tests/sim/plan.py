@@ -15,11 +15,12 @@ MS = 1000
 """Virtual time is counted in microseconds."""
 SECOND = 1000 * MS
 
+SCENES = ("figure_8", "wiped_ally", "overtaken_leader")
 FAULTS = (
     "power", "power_soon", "power_on_start", "power_all", "kill", "disk_error", "pause", "pause_leader", "partition",
     "isolate_leader", "deafen_leader", "one_way", "straggler", "stall", "stall_leader", "full", "wipe", "clock",
     "transfer", "transfer_stuck", "loss", "depose", "rogue_leader",
-    "figure_8", "wiped_ally",
+    *SCENES,
 )  # fmt: skip
 """Each is a method of `faults.Faults`."""
 
@@ -76,14 +77,14 @@ def draw(seed: int, seconds: int = 60) -> Plan:
         seed=seed,
         seconds=seconds,
         nodes=nodes,
-        tick_ms=pick((20, 25)),
+        tick_ms=pick((20, 25, 40)),
         tuning=tuning,
         segment_bytes=pick((8192, 8192, 12288, 65536)),
         compact_every_bytes=pick((1500, 4000, 12000)),
         retain_bytes=pick((200, 1000, 6000)),
         chunk_bytes=pick((4096, 8192, 32768)),
         cache_bytes=pick((0, 500, 1 << 20)),
-        inbox_limit=pick((3, 100, 100)),
+        inbox_limit=pick((3, 100, 1000)),
         delay_ms=pick((0.5, 2.0, 10.0)),
         slow_share=pick((0.0, 0.01, 0.05)),
         drop_share=0.0 if calm else pick((0.0, 0.01, 0.05)),
@@ -94,6 +95,8 @@ def draw(seed: int, seconds: int = 60) -> Plan:
         clients=pick((2, 3, 4)),
         think_ms=pick((100.0, 200.0)),
         fault_gap_ms=0.0 if calm else pick((700.0, 1500.0, 4000.0)),
-        fault_weights=tuple(0.0 if rng.random() < 0.35 else rng.expovariate(1.0) for _ in FAULTS),
+        fault_weights=tuple(
+            0.0 if rng.random() < 0.35 else rng.expovariate(1.0) * (2 if name in SCENES else 1) for name in FAULTS
+        ),
         ambush_share=0.0 if calm else pick((0.0, 0.1, 0.3)),
     )

@@ -115,4 +115,35 @@ def wiped_ally(world: World) -> Scene:
             node.resume()
 
 
-SCENES = (figure_8, wiped_ally)
+def overtaken_leader(world: World) -> Scene:
+    """A leader that is cut off writes a long log that nobody follows; what it lacks is compacted away meanwhile.
+
+    So it gets a snapshot that ends within its own log; soon after, its process ends and starts again.
+    """
+    lost = leader_of(world)
+    if lost is None or len(world.nodes) < 3:
+        return
+    world.network.connect_all()
+    world.network.split({lost.id})
+    burst = 100 + world.rng.randrange(300)
+    for number in range(burst):
+        body = f'"overtaken {world.now_us} {number}"'.encode()
+        lost.runner.submit(encode(Publish(TOPICS[1], [NewMessage(body)])), False, lambda _: None)
+    begun = world.checks.committed
+    for _ in range(4 * PATIENCE):
+        yield POLL_MS
+        leader = leader_of(world)
+        if leader is not None and leader is not lost and leader.core.log.base_index > begun:
+            break
+    world.network.connect_all()
+    for _ in range(PATIENCE):
+        yield POLL_MS
+        if not lost.up:
+            return
+        if lost.machine.applied_index > begun and not lost.shadow.installing:
+            break
+    yield world.rng.randrange(200)
+    if world.rng.random() < 0.5:
+        lost.power_off(None)
+    else:
+        lost.kill()

@@ -35,7 +35,7 @@ from tests.sim.threads import ProcessEnds
 
 LAST_EVENTS = 60
 ANY_LIFE = -1
-DRAIN_S = 30
+DRAIN_S = 12
 """So long after everything has been healed the cluster must have a leader, have answered all, and be of one state."""
 CONVERGENCE = "after healing, the cluster elects a leader and converges in time"
 CRASHED = "the production code fails by itself"
@@ -110,12 +110,20 @@ class World:
         self.faults.begin()
         self._run_until(self.plan.seconds * SECOND, lambda: False)
         self._heal()
+        self._replace_a_disk()
         end_us = self.now_us + DRAIN_S * SECOND
         self.closing = True
         self._converge(end_us, lambda: self.clients_done == len(self.clients), "a client got no answer")
         self._drain(end_us)
         self._converge(end_us, self._agree, "the nodes' states and logs differ")
         check_ending(self)
+
+    def _replace_a_disk(self) -> None:
+        """Now that all is well again: the cluster must bring an empty disk up to date without another election."""
+        node = self.rng.choice(self.nodes)
+        self._run_until(self.now_us + int(self.rng.uniform(0.3, 1.5) * SECOND), lambda: False)
+        if self.rng.random() < 0.4 and self.faults.replace_disk(node):
+            node.start_again()
 
     def _drain(self, end_us: int) -> None:
         for topic in TOPICS:
