@@ -14,6 +14,8 @@ import msgspec
 
 HEAD = struct.Struct("<IB")
 PROTOCOL_VERSION = 1
+GREETING_BYTES = 1 << 10
+"""The largest first frame: a stranger must not make this node hold more for him."""
 MAX_FRAME_BYTES = 96 << 20
 """Above one message of entries (1 MiB, or a single entry of the largest body that can be configured)."""
 
@@ -60,24 +62,34 @@ def check_hello(payload: bytes, cluster: int, node: int, peers: frozenset[int]) 
 
 
 class FrameReader:
-    """Cuts a byte stream into frames. `on_frame(kind, payload)`; FrameError when a length is impossible."""
+    """Cuts a byte stream into frames. `on_frame(kind, payload)`; FrameError when a length is impossible.
 
-    def __init__(self, on_frame: Callable[[int, bytes], None]):
+    `limit_bytes`: of a payload; `on_frame` may change it.
+    """
+
+    def __init__(self, on_frame: Callable[[int, bytes], None], limit_bytes: int = MAX_FRAME_BYTES):
+        self.limit_bytes = limit_bytes
         self._on_frame = on_frame
-        self._rest = b""
+        self._rest = bytearray()
+        self._wanted_bytes = HEAD.size
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""
         if self._rest:
-            data = self._rest + data
+            self._rest += data
+            if len(self._rest) < self._wanted_bytes:
+                return  # A large frame arrives in a thousand pieces: look again when it is whole.
+            data = bytes(self._rest)
         start, end = 0, len(data)
+        self._wanted_bytes = HEAD.size
         while end - start >= HEAD.size:
             length, kind = HEAD.unpack_from(data, start)
-            if length > MAX_FRAME_BYTES:
-                raise FrameError(f"a frame of {length} bytes; the largest is {MAX_FRAME_BYTES}")
+            if length > self.limit_bytes:
+                raise FrameError(f"a frame of {length} bytes; the largest is {self.limit_bytes}")
             body = start + HEAD.size
             if end - body < length:
+                self._wanted_bytes = HEAD.size + length
                 break
             self._on_frame(kind, data[body : body + length])
             start = body + length
-        self._rest = data[start:]
+        self._rest = bytearray(data[start:])

@@ -4,6 +4,9 @@ Each pair has two streams, one a direction, so nobody has to agree on who dials.
 a peer is not connected, or takes nothing, they are dropped; Raft repeats what matters. A stream whose bytes
 are not acknowledged for a while is closed and dialled anew, for a partition that heals must not wait for the
 kernel's long retransmission timers.
+
+Names are looked up anew for each dial, since a container that moved has another address. A look-up that takes
+long is waited for by the next tries rather than begun again, and the address that was good last serves meanwhile.
 """
 
 from __future__ import annotations
@@ -13,18 +16,31 @@ import logging
 import random
 import socket
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
-from app.transport.frames import HEAD, MAGIC, PROTOCOL_VERSION, Frame, FrameError, FrameReader, Hello, check_hello
+from app.transport.frames import (
+    GREETING_BYTES,
+    HEAD,
+    MAGIC,
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    Frame,
+    FrameError,
+    FrameReader,
+    Hello,
+    check_hello,
+)
 
 log = logging.getLogger("rmq.peers")
 
 Address = tuple[str, int]
 UNSENT_LIMIT_BYTES = 32 << 20
 UNACKNOWLEDGED_MS = 1500
+LOOK_UP_TIMEOUT_S = 0.25
 DIAL_TIMEOUT_S = 0.5
+GREETING_TIMEOUT_S = 5.0
 REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
 
 
@@ -48,13 +64,16 @@ class _Incoming(asyncio.Protocol):
     def __init__(self, network: PeerNetwork):
         self._network = network
         self._peer: int | None = None
-        self._reader = FrameReader(self._on_frame)
+        self._reader = FrameReader(self._on_frame, GREETING_BYTES)
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _tune(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._network.incoming.add(self._transport)
+        self._greeting = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._transport.abort)
+        if self._network.stopped:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -74,9 +93,12 @@ class _Incoming(asyncio.Protocol):
             raise FrameError("the stream does not begin with a greeting of this protocol")
         self._peer = check_hello(payload, network.cluster, network.node, network.peers)
         network.streams_from[self._peer] = self
+        self._reader.limit_bytes = MAX_FRAME_BYTES
+        self._greeting.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         network = self._network
+        self._greeting.cancel()
         if self._transport is not None:
             network.incoming.discard(self._transport)
         if self._peer is not None and network.streams_from.get(self._peer) is self:
@@ -85,12 +107,24 @@ class _Incoming(asyncio.Protocol):
 
 
 class _Outgoing(asyncio.Protocol):
-    """This node's stream to a peer, which never answers on it."""
+    """This node's stream to a peer, which never answers on it. It stands in `streams_to` while it can be used."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: PeerNetwork, peer: int) -> None:
+        self._network, self._peer = network, peer
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        _tune(transport)
+        network = self._network
+        stream = cast(asyncio.Transport, transport)
+        hello = msgspec.msgpack.encode(Hello(MAGIC, PROTOCOL_VERSION, network.cluster, network.node, self._peer))
+        stream.write(HEAD.pack(len(hello), Frame.HELLO) + hello)
+        network.streams_to[self._peer] = stream
+        if network.stopped:
+            stream.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._network.forget(self._peer)
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -115,8 +149,11 @@ class PeerNetwork:
         self.streams_from: dict[int, _Incoming] = {}
         self.refused = 0
         self.dropped = 0
+        self.stopped = False
+        self.streams_to: dict[int, asyncio.Transport] = {}
         self._bind, self._addresses = bind, dict(addresses)
-        self._streams_to: dict[int, asyncio.Transport] = {}
+        self._look_ups: dict[int, asyncio.Future[list[Any]]] = {}
+        self._known: dict[int, list[Any]] = {}
         self._pending: dict[int, list[bytes]] = {}
         self._server: asyncio.Server | None = None
         self._dialling: list[asyncio.Task[None]] = []
@@ -128,23 +165,30 @@ class PeerNetwork:
         self._dialling = [loop.create_task(self._dial(peer)) for peer in sorted(self.peers)]
 
     async def stop(self) -> None:
-        """Close every stream."""
-        for task in self._dialling:
+        """Close every stream, those that are just being made included."""
+        self.stopped = True
+        tasks: list[asyncio.Future[Any]] = [*self._dialling, *self._look_ups.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._dialling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             self._server.close()
-        for transport in [*self.incoming, *self._streams_to.values()]:
+        for transport in [*self.incoming, *self.streams_to.values()]:
             transport.abort()
 
     def connected(self, peer: int) -> bool:
         """Whether frames to this peer have a stream to go on."""
-        return peer in self._streams_to
+        return peer in self.streams_to
+
+    def forget(self, peer: int) -> None:
+        """The stream to this peer is no more; what waited to leave on it is lost."""
+        self.streams_to.pop(peer, None)
+        self._pending.pop(peer, None)
 
     def send(self, peer: int, kind: Frame, payload: bytes) -> bool:
         """Queue a frame; it leaves with all others of this loop turn. False: dropped."""
-        transport = self._streams_to.get(peer)
-        if transport is None or transport.get_write_buffer_size() > UNSENT_LIMIT_BYTES:
+        transport = self.streams_to.get(peer)
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size() > UNSENT_LIMIT_BYTES:
             self.dropped += 1
             return False
         if not self._pending:
@@ -157,8 +201,8 @@ class PeerNetwork:
     def _flush(self) -> None:
         pending, self._pending = self._pending, {}
         for peer, frames in pending.items():
-            transport = self._streams_to.get(peer)
-            if transport is not None:
+            transport = self.streams_to.get(peer)
+            if transport is not None and not transport.is_closing():
                 transport.write(b"".join(frames))
 
     async def _dial(self, peer: int) -> None:
@@ -166,24 +210,44 @@ class PeerNetwork:
         loop = asyncio.get_running_loop()
         delay_s = REDIAL_MIN_S
         while True:
+            lasted = False
             try:
-                async with asyncio.timeout(DIAL_TIMEOUT_S):
-                    transport, stream = await loop.create_connection(_Outgoing, *self._addresses[peer])
-            except OSError:  # TimeoutError is one
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
-                delay_s = min(delay_s * 2, REDIAL_MAX_S)
-                continue
-            _tune(transport)
-            hello = msgspec.msgpack.encode(Hello(MAGIC, PROTOCOL_VERSION, self.cluster, self.node, peer))
-            transport.write(HEAD.pack(len(hello), Frame.HELLO) + hello)
-            self._streams_to[peer] = transport
-            dialled_at = loop.time()
-            try:
+                stream = await self._connect(peer)
+                dialled_at = loop.time()
                 await stream.lost
-            finally:
-                del self._streams_to[peer]
-                self._pending.pop(peer, None)
-                transport.abort()
-            lasted = loop.time() - dialled_at > REDIAL_MAX_S
+                lasted = loop.time() - dialled_at > REDIAL_MAX_S
+            except OSError:  # TimeoutError is one
+                pass
+            except Exception:
+                log.exception("cannot dial node %d; trying again", peer)
             delay_s = REDIAL_MIN_S if lasted else min(delay_s * 2, REDIAL_MAX_S)
             await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
+
+    async def _connect(self, peer: int) -> _Outgoing:
+        """A stream to this peer, greeted. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        failure: OSError = ConnectionError("no address is known")
+        for family, _, _, _, address in await self._look_up(peer):
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    _, stream = await loop.create_connection(
+                        lambda: _Outgoing(self, peer), address[0], address[1], family=family
+                    )
+                return stream
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def _look_up(self, peer: int) -> list[Any]:
+        """Where the peer is, as `getaddrinfo` says it; the last answer while there is no better one. Raises OSError."""
+        look_up = self._look_ups.get(peer)
+        if look_up is None:
+            host, port = self._addresses[peer]
+            asked = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            look_up = self._look_ups[peer] = asyncio.ensure_future(asked)
+        await asyncio.wait([look_up], timeout=LOOK_UP_TIMEOUT_S)
+        if look_up.done():
+            del self._look_ups[peer]
+            if look_up.exception() is None or peer not in self._known:
+                self._known[peer] = look_up.result()
+        return self._known.get(peer, [])

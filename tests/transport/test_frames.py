@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 
@@ -53,3 +55,15 @@ def test_a_peer_of_this_cluster_is_known() -> None:
 def test_a_stranger_is_refused_with_the_reason(payload: bytes, reason: str) -> None:
     with pytest.raises(FrameError, match=reason):
         check_hello(payload, cluster=7, node=0, peers=frozenset({1, 2}))
+
+
+def test_a_large_frame_in_small_pieces_takes_linear_time() -> None:
+    frames: list[tuple[int, bytes]] = []
+    reader = FrameReader(lambda kind, payload: frames.append((kind, payload)))
+    payload = bytes(64 << 20)
+    data = memoryview(HEAD.pack(len(payload), Frame.RAFT) + payload)
+    started = time.monotonic()
+    for start in range(0, len(data), 1 << 15):
+        reader.feed(bytes(data[start : start + (1 << 15)]))
+    assert frames == [(Frame.RAFT, payload)]
+    assert time.monotonic() - started < 5, "copying all that is there for every piece takes a minute"

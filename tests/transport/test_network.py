@@ -116,3 +116,80 @@ def test_noise_on_the_peer_port_is_dropped(run: Run) -> None:
             assert pair.received[0] == []
 
     run(scenario())
+
+
+@LOOPS
+def test_a_stream_that_closes_takes_no_other_peer_s_frames_with_it(run: Run) -> None:
+    async def scenario() -> None:
+        received: list[bytes] = []
+        ports = free_port(), free_port(), free_port()
+
+        def make(node: int) -> PeerNetwork:
+            return PeerNetwork(
+                node=node,
+                cluster=7,
+                bind=("127.0.0.1", ports[node]),
+                addresses={peer: ("127.0.0.1", ports[peer]) for peer in range(3) if peer != node},
+                on_frame=lambda _peer, _kind, payload: received.append(payload),
+                on_lost=lambda _peer: None,
+            )
+
+        networks = [make(node) for node in range(3)]
+        for network in networks:
+            await network.start()
+        sender = networks[0]
+        await until(lambda: sender.connected(1) and sender.connected(2), "streams to both")
+        assert sender.send(1, Frame.RAFT, b"lost with the stream")
+        assert sender.send(2, Frame.RAFT, b"first")
+        sender.streams_to[1].abort()
+        assert not sender.send(1, Frame.RAFT, b"surely not sent")
+        assert sender.send(2, Frame.RAFT, b"second")
+        await until(lambda: received == [b"first", b"second"], "what goes to the other arrives")
+        for network in networks:
+            await network.stop()
+
+    run(scenario())
+
+
+def test_a_slow_look_up_is_not_piled_up_and_the_last_address_serves_meanwhile(monkeypatch) -> None:
+    async def scenario() -> None:
+        async with Pair() as pair:
+            await until(lambda: pair.networks[0].connected(1), "a stream")
+            loop = asyncio.get_running_loop()
+            under_way: list[object] = []
+
+            async def stuck(*_: object, **__: object) -> object:
+                under_way.append(None)
+                return await loop.create_future()
+
+            monkeypatch.setattr(loop, "getaddrinfo", stuck)
+            pair.networks[0].streams_to[1].abort()
+            await until(lambda: under_way, "dialled anew")
+            await until(lambda: pair.networks[0].connected(1), "by the address that was good before")
+            pair.networks[1]._server.close()
+            for transport in [*pair.networks[1].incoming]:
+                transport.abort()
+            await asyncio.sleep(1.5)
+            assert len(under_way) <= 1 + len(pair.networks), "one look-up a peer at a time"
+
+    asyncio.run(scenario())
+
+
+@LOOPS
+def test_a_stranger_cannot_hold_memory_or_a_place(run: Run, monkeypatch) -> None:
+    monkeypatch.setattr("app.transport.network.GREETING_TIMEOUT_S", 0.2, raising=False)
+
+    async def scenario() -> None:
+        async with Pair() as pair:
+            await until(lambda: len(pair.networks[0].incoming) == 1, "the peer's stream")
+            silent = await asyncio.open_connection("127.0.0.1", pair.ports[0])
+            large = await asyncio.open_connection("127.0.0.1", pair.ports[0])
+            large[1].write((1 << 20).to_bytes(4, "little") + b"\x01")
+            for reader, writer in (large, silent):
+                with pytest.raises(ConnectionError):
+                    if not await reader.read():
+                        raise ConnectionResetError
+                writer.close()
+            assert len(pair.networks[0].incoming) == 1, "who has greeted stays"
+
+    run(scenario())
