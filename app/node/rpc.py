@@ -8,6 +8,7 @@ it took effect is unknown.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -67,7 +68,8 @@ class Rpc:
 
     def __init__(self, network: PeerNetwork, serve: Callable[[int, bytes, Callable[[Outcome], None]], None]):
         self._network, self._serve = network, serve
-        self._next_number = 0
+        # Not from 0: an answer to a former life of this process may still come, and must find no question here.
+        self._next_number = secrets.randbits(62)
         self._waiting: dict[int, tuple[int, asyncio.Future[Outcome]]] = {}
 
     async def ask(self, peer: int, method: Method, body: bytes, timeout_s: float) -> Outcome:
@@ -99,8 +101,8 @@ class Rpc:
             self._serve(request.method, request.body, lambda outcome: self._reply(peer, request.number, outcome))
             return
         response = _responses.decode(payload)
-        _, future = self._waiting.get(response.number, (peer, None))
-        if future is not None and not future.done():
+        asked, future = self._waiting.get(response.number, (peer, None))
+        if future is not None and asked == peer and not future.done():
             future.set_result(_outcome(response))
 
     def _reply(self, peer: int, number: int, outcome: Outcome) -> None:
@@ -119,4 +121,4 @@ def _outcome(response: Response) -> Outcome:
         return response.body
     if response.error == "NotLeading":
         return NotLeading(int(response.body) if response.body else None)
-    return _ERRORS[response.error](response.body.decode())
+    return _ERRORS.get(response.error, OutcomeUnknown)(response.body.decode())
