@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -21,6 +22,7 @@ import time
 
 import uvloop
 
+from app.broker.errors import StateError
 from app.broker.machine import Machine
 from app.config import Settings, describe, load_or_exit
 from app.node.compaction import Compaction
@@ -105,6 +107,7 @@ class Process:
 
         server = build_server(create_app(self.node, self.settings), self.settings)
         serving = self._loop.create_task(server.serve())
+        log.info("serving clients on %s and peers on %s", self.settings.me.client_bind, self.settings.me.peer_bind)
         gc.collect()
         gc.freeze()
         await asyncio.wait([serving, self._loop.create_task(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -141,13 +144,19 @@ async def serve(settings: Settings) -> int:
     process = Process(settings)
     try:
         process.open()
-    except (StorageError, StateLost, OSError) as error:
+    except (StorageError, StateError, StateLost) as error:
         log.critical("cannot start: %s", error)
+        return EXIT_FAILED
+    except OSError as error:
+        log.critical("cannot start: %s. Is %s a directory that this user may write to?", error, settings.data_dir)
         return EXIT_FAILED
     try:
         await process.run()
     except OSError as error:
-        log.critical("cannot serve: %s. Is another process using this port? Stop it or change the port.", error)
+        advice = "is another process using this port? Stop it, or change the port in the cluster file"
+        if error.errno != errno.EADDRINUSE:
+            advice = "the addresses to listen on in the cluster file must be this machine's"
+        log.critical("cannot serve: %s: %s.", error, advice)
         return EXIT_FAILED
     return 0
 
@@ -163,6 +172,7 @@ def main() -> None:
     print(describe(settings), flush=True)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    os.umask(0o077)
     sys.setswitchinterval(SWITCH_S)
     code = uvloop.run(serve(settings))
     logging.shutdown()

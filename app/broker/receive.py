@@ -12,7 +12,7 @@ from app.broker import dedup
 from app.broker.commands import Receive
 from app.broker.digest import row_digest
 from app.broker.publish import Attributes
-from app.broker.results import NOT_SUPPORTED, Received, ReceivedMessage, encode, no_such_topic, refuse
+from app.broker.results import KEY_REUSED, NOT_SUPPORTED, Received, ReceivedMessage, encode, no_such_topic, refuse
 from app.broker.state import State, Topic
 
 RECEIVE_BYTES = 4 << 20
@@ -34,15 +34,18 @@ def receive(state: State, command: Receive) -> bytes:
     topic = state.topic(command.topic)
     if topic is None:
         return no_such_topic(command.topic)
+    fingerprint = b"%d" % command.max
     if command.key is not None:
         claim = dedup.find(state, topic, dedup.RECEIVE, command.key)
         if claim is not None:
+            if claim.fingerprint != fingerprint:
+                return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
             return claim.answer
     if topic.messages == 0:
         return _EMPTY
     answer = encode(Received([_handed_out(row) for row in _pop(state, topic, command.max)]))
     if command.key is not None:
-        dedup.remember(state, topic, dedup.RECEIVE, command.key, b"", answer)
+        dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, answer)
     return answer
 
 

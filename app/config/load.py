@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ from app.config.table import ConfigError, Row, did_you_mean, parse, rows, shown
 
 ENV_CONFIG, ENV_NODE = "RMQ_CONFIG", "RMQ_NODE"
 EXIT_USAGE = 2
+_KUBERNETES = re.compile("RMQ_(SERVICE_(HOST|PORT.*)|PORT|PORT_.*)")
+"""What Kubernetes puts into every container when a service is named rmq: nobody's setting."""
 
 
 def load(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -107,7 +110,7 @@ def _read_flags(table: Mapping[str, Row], argv: Sequence[str]) -> dict[str, str]
 def _refuse_unknown_variables(table: Mapping[str, Row], env: Mapping[str, str]) -> None:
     names = [ENV_CONFIG, ENV_NODE, *(row.variable for row in table.values())]
     for name in sorted(env):
-        if name.startswith("RMQ_") and name not in names:
+        if name.startswith("RMQ_") and name not in names and not _KUBERNETES.fullmatch(name):
             raise ConfigError(f"unknown environment variable {name}: {did_you_mean(name, names)}")
 
 

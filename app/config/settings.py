@@ -124,8 +124,12 @@ class Settings:
 
     @property
     def cluster_id(self) -> int:
-        """A u64 made from the cluster's name and every node's peer address, in order: equal on all its nodes."""
-        text = "\n".join([self.cluster, *(node.peer.canonical for node in self.nodes)])
+        """A u64 made from the cluster's name and every node's addresses, in order: equal on all its nodes.
+
+        Of the clients' side it is the address that is bound: what is advertised may change without a new cluster.
+        """
+        addresses = [f"{node.client_bind.canonical} {node.peer.canonical}" for node in self.nodes]
+        text = "\n".join([self.cluster, *addresses])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     @property

@@ -8,6 +8,7 @@ tried again within that time; one whose outcome is unknown is tried again only i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from app.raft import NotLeader, decode, encode
 from app.raft.messages import AnyMessage, AppendEntries
 from app.transport import Frame, PeerNetwork
 from app.version import VERSION
+
+log = logging.getLogger("rmq.node")
 
 STATUS_TIMEOUT_S = 0.25
 PAUSE_S = 0.01
@@ -267,7 +270,9 @@ class Node:
 
     def _announce(self) -> None:
         """Role, term or leader changed: wake whoever waits for a leader, or for a former one's answer."""
-        leader = self.leader_id()
+        core, leader = self.runner.core, self.leader_id()
+        following = "no leader known" if leader is None else f"node {leader} leads"
+        log.info("%s in term %d, %s; last entry %d", core.role.name, core.term, following, core.log.last_index)
         if leader is not None and leader != self._last_leader:
             if self._last_leader is not None:
                 self.rpc.give_up(self._last_leader, f"node {leader} leads now, and node {self._last_leader} is silent")

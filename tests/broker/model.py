@@ -128,8 +128,9 @@ class Model:
         if topic is None:
             return "topic_not_found"
         owner = (topic.id, "receive", command.key or "")
+        fingerprint = str(command.max).encode()
         if command.key is not None and (claim := self.find(owner)) is not None:
-            return claim.answer
+            return claim.answer if claim.fingerprint == fingerprint else "key_reused"
         taken: list[ReceivedMessage] = []
         while topic.waiting and len(taken) < command.max:
             size = sum(len(message.body) for message in [*taken, topic.waiting[0]])
@@ -137,7 +138,7 @@ class Model:
                 break
             taken.append(topic.waiting.pop(0))
         if command.key is not None and taken:
-            self.remember(topic, owner, b"", Received(taken), len(encode_result(Received(taken))))
+            self.remember(topic, owner, fingerprint, Received(taken), len(encode_result(Received(taken))))
         return Received(taken)
 
     def find(self, owner: tuple[int, str, str]) -> ModelClaim | None:

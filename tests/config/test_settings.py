@@ -58,7 +58,7 @@ def test_a_flag_beats_the_environment_beats_the_node_beats_the_file(tmp_path: Pa
 
 
 def test_file_and_node_may_come_from_the_environment(cluster_file: Path) -> None:
-    env = {"RMQ_CONFIG": str(cluster_file), "RMQ_NODE": "1", "PATH": "/bin", "RMQX": "not ours"}
+    env = {"RMQ_CONFIG": str(cluster_file), "RMQ_NODE": "1", "PATH": "/bin", "RMQX": "not ours", "RMQ_SERVICE_HOST": "10.0.0.1", "RMQ_PORT_80_TCP": "x"}
     assert load([], env).node == 1
     assert load(["--node", "2"], env).node == 2
 
@@ -173,19 +173,21 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(settings)
 
 
-def test_the_cluster_id_depends_on_name_peers_and_order_alone() -> None:
+def test_the_cluster_id_depends_on_name_addresses_and_order_alone() -> None:
     nodes = parse(SIMPLE).nodes
     settings = Settings(node=0, nodes=nodes)
     assert settings.cluster_id == Settings(node=2, nodes=nodes, tick_ms=5).cluster_id < 1 << 64
     assert settings.cluster_id != Settings(node=0, nodes=nodes, cluster="other").cluster_id
     assert settings.cluster_id != Settings(node=0, nodes=nodes[::-1]).cluster_id
     assert settings.cluster_id != Settings(node=0, nodes=nodes[:2]).cluster_id
+    moved = {"addresses": [entry | {"port": entry["port"] + 100} for entry in SIMPLE["addresses"]]}
+    assert settings.cluster_id != Settings(node=0, nodes=parse(moved).nodes).cluster_id
     local = {"addresses": [entry | {"ip": "http://LOCALHOST"} for entry in SIMPLE["addresses"]]}
     assert settings.cluster_id == Settings(node=0, nodes=parse(local).nodes).cluster_id
 
 
 def test_the_cluster_id_is_the_same_for_ever() -> None:
-    assert Settings(node=0, nodes=parse(SIMPLE).nodes).cluster_id == 0x13E2D63BAE1CB4FB
+    assert Settings(node=0, nodes=parse(SIMPLE).nodes).cluster_id == 0x227BE54ABB3FBC46
 
 
 def test_other_addresses_or_another_node_keep_their_state_apart(tmp_path: Path) -> None:
