@@ -11,6 +11,7 @@ Any other `sqlite3.Error` (a failed write, a bug) passes through unchanged: the 
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 
@@ -52,7 +53,9 @@ _PRIMARY = 0xFF
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether SQLite failed for want of disk space (result codes: sqlite.org/rescode.html)."""
+    """Whether this is for want of disk space (SQLite's result codes: sqlite.org/rescode.html)."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code in _FULL or code & _PRIMARY in _FULL)
 

@@ -5,8 +5,9 @@ in memory, and no commit pays for file locks (a third of its time). To close any
 descriptor of the live file would drop the process's lock (sqlite.org/howtocorrupt.html, 2.2), so the one that syncs it
 is opened after the writer's connection and closed after it.
 
-WAL mode with synchronous=NORMAL: a commit is in the operating system's hands (it survives a killed process), on the
-disk only after a checkpoint. The log covers the difference.
+WAL mode with synchronous=NORMAL: a commit is in the operating system's hands (it survives a killed process), surely on
+the disk only after `upkeep.make_durable`. The log covers the difference. NORMAL and not OFF: what a restarted write-
+ahead log's header says must be on the disk before its first frames are, or frames of two rounds could be mixed up.
 
 Installing a snapshot is decided by one rename, to `<path>.install`; what follows can be done again from any point,
 and `open_file` does it: the old write-ahead log must be durably gone before the new database takes the old one's name,

@@ -5,7 +5,7 @@ of `apply` is one transaction, and how entries are spread over calls leaves no t
 cannot be done is refused in an answer. The applied index moves in the same transaction as its effects.
 
 Threads. `_gate` is held by whoever touches the writer's connection: apply, queries, install, close. `_upkeep` is held
-by checkpoint and snapshot, which have their own connections; install and close take it too, and always first.
+by what has a connection of its own, snapshot and backfill; install and close take it too, and always first.
 """
 
 from __future__ import annotations
@@ -171,25 +171,24 @@ class Machine:
     # --- durability, from other threads
 
     def checkpoint(self) -> int:
-        """Bring the state to the disk. -> the applied index up to which it surely is there; the last one known where
-        a snapshot or another checkpoint is under way. Blocks its thread, not the writer."""
+        """Bring the state to the disk. -> the applied index up to which it surely is there. Blocks its thread, not the
+        writer."""
         if self.path == files.MEMORY:
             return self.applied_index
+        if self._closed:
+            return self._durable_index
+        applied_index = self.applied_index
+        upkeep.make_durable(self.path)
+        self._durable_index = max(self._durable_index, applied_index)
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
-                    self._checkpoint()
+                    upkeep.backfill(self.path, self._descriptor, self._gate)
+                    with self._gate:
+                        upkeep.shrink_wal(self.path, self._connection)
             finally:
                 self._upkeep.release()
         return self._durable_index
-
-    def _checkpoint(self) -> None:
-        durable_index = upkeep.checkpoint(self.path, self._descriptor, self._gate)
-        if durable_index is not None:
-            assert durable_index >= self._durable_index
-            self._durable_index = durable_index
-        with self._gate:
-            upkeep.shrink_wal(self.path, self._connection)
 
     def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
         """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied

@@ -1,13 +1,17 @@
-"""Checkpoints and copies, taken in another thread beside the writer.
+"""Durability, space and copies, seen to in another thread beside the writer.
 
 Rules of this file: a connection of its own for each call, opened and closed here; SQLite's steps run without the
 interpreter's lock, and none may hold up the writer for longer than a few milliseconds.
 
-Checkpoint. PASSIVE never waits for anyone and nobody waits for it. It syncs the write-ahead log first, so what the
-log held when it began is durable afterwards. The database file is synced only by a pass during which nobody commits,
-and only then can the write-ahead log start again from its beginning. Under a steady load that never comes by itself,
-so beyond WAL_RESTART_BYTES one last pass is made with the writer held off; the file is synced just before, which
-leaves that pass next to nothing to do.
+Durable. SQLite syncs neither at a commit nor later, until frames are to be copied from the write-ahead log into the
+database (the backfill): first it syncs the former, in the end the latter, and only then may the former start again
+from its beginning. So at any moment the two files together hold all that was committed, and to sync the write-ahead
+log makes it durable, whatever else reads or copies. (sqlite.org/walformat.html, 4.3; wal.c, walCheckpoint)
+
+Backfill. Seldom, since after it one commit pays for a sync of the restarted write-ahead log's header. PASSIVE waits
+for nobody, but completes only if nobody commits meanwhile, which under a steady load never comes by itself. So passes
+are made until one is quick, and a last one with the writer held off. The database file is synced between them, since
+SQLite leaves all of that to the last. On a slow day the last pass is left for later, within limits.
 
 Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
 a queue that was drained becomes small again. The write-ahead log's file, grown while a copy held it, is cut at its
@@ -21,11 +25,10 @@ would hold up whoever writes to these files, or to this disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -33,10 +36,14 @@ from app.broker.errors import SnapshotAbandoned, StateFull, is_full
 from app.broker.files import connect, sync_directory
 from app.broker.state import Numbers, decode_numbers
 
+WAL_BACKFILL_BYTES = 128 << 20
+WAL_BYTES_MAX = 1 << 30
 PASSES_MAX = 4
-WAL_RESTART_BYTES = 32 << 20
-WAL_KEPT_BYTES = 64 << 20
+QUICK_S = 0.02
+WAL_KEPT_BYTES = 192 << 20
 WAL_CUT_BYTES = 16 << 20
+WAL_HEADER_BYTES = 32
+FRAME_BYTES = 24 + 4096
 LOOK_EVERY_COMMITS = 64
 FREE_PAGES_KEPT = 4096
 FREE_PART = 4
@@ -48,33 +55,69 @@ COPY_PAUSE_S = 0.001
 COPY_SYNC_BYTES = 8 << 20
 
 
-def checkpoint(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int | None:
-    """The applied index up to which the state at `path` is durable now; None when a reader of an older state stood
-    in the way, or the disk is full. `descriptor`: of the database file, see `files`. Entering `writer_held_off` keeps
-    the writer from committing."""
-    durable: int | None = None
+def make_durable(path: str) -> None:
+    """Bring all that was committed to the database at `path` to the disk."""
+    with _wal(path) as wal:
+        if wal is not None:
+            os.fdatasync(wal)
+    sync_directory(path)
+
+
+def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> None:
+    """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
+    Entering `writer_held_off` keeps the writer from committing. A full disk is left for another time."""
+    with _wal(path) as wal:
+        wal_bytes = 0 if wal is None else wal_bytes_used(wal)
+    if wal_bytes < WAL_BACKFILL_BYTES:
+        return
     try:
         with contextlib.closing(connect(path)) as connection:
-            connection.execute("PRAGMA synchronous = FULL").fetchall()
-            wal_bytes = 0
             for _ in range(PASSES_MAX):
-                before = _numbers(connection).applied_index
-                if durable == before:
-                    return durable
-                complete, wal_bytes = _pass(connection)
-                if not complete:
-                    return durable
-                durable = before
+                begun = time.monotonic()
+                _pass(connection)
                 os.fdatasync(descriptor)
-            if wal_bytes > WAL_RESTART_BYTES:
+                is_quick = time.monotonic() - begun < QUICK_S
+                if is_quick:
+                    break
+            if is_quick or wal_bytes > WAL_BYTES_MAX:
                 with writer_held_off:
-                    before = _numbers(connection).applied_index
-                    complete, _ = _pass(connection)
-                durable = before if complete else durable
-    except sqlite3.Error as error:
+                    _pass(connection)
+    except (sqlite3.Error, OSError) as error:
         if not is_full(error):
             raise
-    return durable
+
+
+def wal_bytes_used(wal: int) -> int:
+    """How much of the open write-ahead log belongs to its present round: the frames that carry the header's salts.
+    Those of earlier rounds, still there behind them, carry others. (sqlite.org/fileformat.html, 4.1)"""
+    salts = os.pread(wal, WAL_HEADER_BYTES, 0)[16:24]
+    low, high = 0, (os.fstat(wal).st_size - WAL_HEADER_BYTES) // FRAME_BYTES
+    while low < high:
+        middle = (low + high + 1) // 2
+        frame = os.pread(wal, 16, WAL_HEADER_BYTES + (middle - 1) * FRAME_BYTES)
+        if frame[8:16] == salts:
+            low = middle
+        else:
+            high = middle - 1
+    return max(0, low) * FRAME_BYTES
+
+
+def _pass(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+@contextlib.contextmanager
+def _wal(path: str) -> Iterator[int | None]:
+    """A descriptor of the write-ahead log; None where there is none, because all is in the database."""
+    try:
+        descriptor = os.open(path + "-wal", os.O_RDONLY)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def shrink_wal(path: str, writer: sqlite3.Connection) -> None:
@@ -109,12 +152,6 @@ class Shrinker:
                     raise
 
 
-def _pass(connection: sqlite3.Connection) -> tuple[bool, int]:
-    """-> (whether all that the write-ahead log held is durable now, that log's length in bytes)."""
-    busy, logged, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
-    return busy == 0 and logged == copied, logged * PAGE_BYTES
-
-
 def copy(path: str, target: str, abandoned: Callable[[], bool]) -> tuple[int, int, bytes | None]:
     """Write the state at `path` to a new file `target`, durably. -> (applied index, its term, configuration).
     Raises SnapshotAbandoned as soon as `abandoned()`, StateFull; then there is no file at `target`."""
@@ -127,7 +164,7 @@ def copy(path: str, target: str, abandoned: Callable[[], bool]) -> tuple[int, in
         return meta
     except BaseException as error:
         _discard(partial)
-        if is_full(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        if is_full(error):
             raise StateFull("no disk space for a snapshot") from error
         raise
 
@@ -141,8 +178,7 @@ def _copy(path: str, partial: str, abandoned: Callable[[], bool]) -> tuple[int, 
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1024"):
             target.execute(f"PRAGMA {setting}").fetchall()
         source.execute("BEGIN").fetchall()
-        logged = os.open(path + "-wal", os.O_RDONLY)
-        stack.callback(os.close, logged)
+        logged = stack.enter_context(_wal(path))
         numbers = _numbers(source)
         found = source.execute("SELECT data FROM configuration").fetchall()
         unsynced_bytes = 0
@@ -154,7 +190,8 @@ def _copy(path: str, partial: str, abandoned: Callable[[], bool]) -> tuple[int, 
             unsynced_bytes += COPY_PAGES * PAGE_BYTES
             if unsynced_bytes >= COPY_SYNC_BYTES:
                 os.fdatasync(descriptor)
-                os.fdatasync(logged)
+                if logged is not None:
+                    os.fdatasync(logged)
                 unsynced_bytes = 0
             time.sleep(COPY_PAUSE_S)
 

@@ -31,6 +31,8 @@ def narrow_bounds() -> Iterator[None]:
         patch.setattr(topics, "REAP_ROWS", 2)
         patch.setattr(upkeep, "LOOK_EVERY_COMMITS", 3)
         patch.setattr(upkeep, "FREE_PAGES_KEPT", 0)
+        patch.setattr(upkeep, "WAL_BACKFILL_BYTES", 100_000)
+        patch.setattr(upkeep, "WAL_KEPT_BYTES", 0)
         yield
 
 
@@ -66,6 +68,15 @@ def test_answers_are_the_models_and_batching_leaves_no_trace(log: list[Item], da
     assert single.state_hash() == batched.state_hash()
 
 
+def copy_files(path: str, target: str) -> None:
+    """The database and its write-ahead log, in place of those at `target`."""
+    for suffix in ("", "-wal"):
+        if os.path.exists(path + suffix):
+            shutil.copy(path + suffix, target + suffix)
+        elif os.path.exists(target + suffix):
+            os.unlink(target + suffix)
+
+
 class Replica:
     """A machine in a file that suffers one thing after another. `durable` is what a power loss would leave."""
 
@@ -77,10 +88,10 @@ class Replica:
         self.save_durable()
 
     def save_durable(self) -> None:
-        """After a complete checkpoint the database file alone holds the state."""
+        """What a checkpoint promised is in the two files as they were then."""
         self.durable_index = self.machine.checkpoint()
         assert self.durable_index == self.machine.applied_index
-        shutil.copy(self.path, self.path + ".durable")
+        copy_files(self.path, self.path + ".durable")
 
     def advance(self, batch: list[Item]) -> None:
         """Apply what is missing up to the batch's end."""
@@ -111,7 +122,7 @@ class Replica:
             self.save_durable()
         elif what == "power loss":
             machine.close()
-            shutil.copy(self.path + ".durable", self.path)
+            copy_files(self.path + ".durable", self.path)
             self.machine = Machine.open(self.path)
             assert self.machine.applied_index == self.durable_index
             return

@@ -57,4 +57,4 @@ def test_the_log_of_an_earlier_release_still_gives_the_same_state(outputs: list[
     assert outputs[0].strip() == EXPECTED
 
 
-EXPECTED = "(844, 'f146403424e43a729b49660001cc438b') 68966c3470aa1ea8504e5f52b4fc9b8ffe0ccf945283546d170817867438fcc8"
+EXPECTED = "(844, '01142eb1fa3f38f02173f0ca03669cca') 68966c3470aa1ea8504e5f52b4fc9b8ffe0ccf945283546d170817867438fcc8"

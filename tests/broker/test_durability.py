@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,12 +21,6 @@ from app.broker.commands import DeleteTopic, NewMessage, Publish, Receive, encod
 from tests.broker.feed import Feed
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def copy_of(path: str, target: Path) -> Machine:
-    """What a power loss would leave at best for us to find: the database file without its write-ahead log."""
-    shutil.copy(path, target)
-    return Machine.open(str(target))
 
 
 def in_thread(work, while_running) -> list:
@@ -74,56 +69,151 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert machine.audit() == machine.state_hash()[1]
 
 
-def test_only_a_checkpoint_makes_durable(stored: Feed, path: str, tmp_path: Path) -> None:
+def synced_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the names of the files and directories that are synced from now on by Python."""
+    synced: list[str] = []
+
+    def recording(real: Callable[[int], None]) -> Callable[[int], None]:
+        def sync(descriptor: int) -> None:
+            synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+            real(descriptor)
+
+        return sync
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, recording(getattr(os, name)))
+    return synced
+
+
+def test_a_checkpoint_syncs_the_write_ahead_log_and_its_name(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored.fill(10)
+    synced = synced_by(monkeypatch)
     assert stored.machine.checkpoint() == stored.machine.applied_index
-    durable = stored.machine.state_hash()
+    assert synced == ["state.db-wal", os.path.basename(os.path.dirname(path))]
+
+
+def test_a_checkpoint_after_a_clean_start_has_nothing_to_do(stored: Feed, path: str) -> None:
     stored.fill(10)
-    with closing(copy_of(path, tmp_path / "after")) as machine:
-        assert machine.state_hash() == durable
+    stored.machine.close()
+    stored.machine = Machine.open(path)
+    assert stored.machine.checkpoint() == stored.machine.applied_index
 
 
-def test_a_checkpoint_beside_a_writer_promises_no_more_than_it_did(stored: Feed, path: str, tmp_path: Path) -> None:
-    stored.fill(2000, size_bytes=1000)
-    promised: list[int] = in_thread(stored.machine.checkpoint, lambda: stored.fill(5))
-    assert isinstance(promised[0], int)
-    with closing(copy_of(path, tmp_path / "after")) as machine:
-        assert machine.applied_index >= promised[0] > 0
+def test_a_checkpoint_beside_a_writer_promises_no_more_than_is_in_the_files(
+    stored: Feed, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    stored.fill(500, size_bytes=1000)
+    real, seen = os.fdatasync, []
+
+    def copy_then_write(descriptor: int) -> None:
+        real(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("-wal"):
+            for suffix in ("", "-wal"):
+                shutil.copy(path + suffix, tmp_path / f"copy{suffix}")
+            seen.append(stored.machine.applied_index)
+            stored.fill(5)
+
+    monkeypatch.setattr(os, "fdatasync", copy_then_write)
+    promised = stored.machine.checkpoint()
+    assert promised == seen[0] < stored.machine.applied_index
+    with closing(Machine.open(str(tmp_path / "copy"))) as machine:
+        assert machine.applied_index == promised
+        assert machine.audit() == machine.state_hash()[1]
 
 
-def test_a_reader_of_an_older_state_keeps_a_checkpoint_from_promising_more(stored: Feed, path: str) -> None:
-    stored.fill(10)
-    durable = stored.machine.checkpoint()
-    stored.fill(1)
+def test_readers_and_snapshots_do_not_delay_a_checkpoint(
+    stored: Feed, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored.fill(500)
+    monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
+    promised: list[bool] = []
+
+    def write_and_checkpoint() -> None:
+        stored.publish(b"")
+        promised.append(stored.machine.checkpoint() == stored.machine.applied_index)
+
     with closing(files.connect(path)) as reader:
         reader.execute("BEGIN").fetchall()
         reader.execute("SELECT * FROM hot").fetchall()
-        stored.fill(10)
-        assert stored.machine.checkpoint() == durable
-    assert stored.machine.checkpoint() == stored.machine.applied_index
+        write_and_checkpoint()
+        in_thread(lambda: stored.machine.snapshot(str(tmp_path / "copy")), write_and_checkpoint)
+    assert len(promised) > 2 and all(promised)
 
 
-def test_checkpoints_start_the_write_ahead_log_anew_under_a_steady_writer(
+def rounds(path: str) -> int:
+    """How often the write-ahead log began anew, by its header."""
+    with open(path + "-wal", "rb") as file:
+        return int.from_bytes(file.read(16)[12:], "big")
+
+
+def test_a_long_write_ahead_log_starts_anew_under_a_steady_writer(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "WAL_RESTART_BYTES", 0)
-    monkeypatch.setattr(upkeep, "PASSES_MAX", 1)
-
-    def times_begun() -> int:
-        with open(path + "-wal", "rb") as file:
-            return int.from_bytes(file.read(16)[12:], "big")
-
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    monkeypatch.setattr(upkeep, "QUICK_S", 60)
     stored.fill(10)
-    before = times_begun()
+    before = rounds(path)
     for _ in range(8):
         in_thread(stored.machine.checkpoint, lambda: stored.publish(b"x" * 1000))
         stored.publish(b"next")
-    assert times_begun() >= before + 8
+    assert rounds(path) >= before + 8
+
+
+def test_a_short_one_is_left_alone_and_so_is_the_writer_on_a_slow_disk(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored.fill(10)
+    before = rounds(path)
+    stored.machine.checkpoint()
+    stored.publish(b"next")
+    assert rounds(path) == before
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    monkeypatch.setattr(upkeep, "QUICK_S", 0)
+    held_off = 0
+
+    class Gate:
+        def __enter__(self) -> None:
+            nonlocal held_off
+            held_off += 1
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    upkeep.backfill(path, stored.machine._descriptor, Gate())
+    assert held_off == 0
+    monkeypatch.setattr(upkeep, "WAL_BYTES_MAX", 0)
+    stored.publish(b"more")
+    upkeep.backfill(path, stored.machine._descriptor, Gate())
+    assert held_off == 1, "beyond this length there is no more waiting for a better day"
+
+
+def test_the_used_part_of_a_write_ahead_log_is_measured_by_its_salts(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used() -> int:
+        with open(path + "-wal", "rb") as file:
+            return upkeep.wal_bytes_used(file.fileno())
+
+    stored.fill(1000)
+    long = used()
+    assert long == os.path.getsize(path + "-wal") - upkeep.WAL_HEADER_BYTES
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    stored.machine.checkpoint()
+    stored.publish(b"")
+    assert 0 < used() <= 8 * upkeep.FRAME_BYTES < long
+    stored.machine.checkpoint()
+    stored.machine.close()
+    Path(path + "-wal").write_bytes(b"")
+    assert used() == 0
 
 
 def test_a_write_ahead_log_that_grew_is_cut_piece_by_piece(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
     monkeypatch.setattr(upkeep, "WAL_KEPT_BYTES", 1 << 20)
     monkeypatch.setattr(upkeep, "WAL_CUT_BYTES", 1 << 20)
     stored.fill(1000, size_bytes=4000)
@@ -141,6 +231,7 @@ def test_a_write_ahead_log_that_grew_is_cut_piece_by_piece(
 def test_a_drained_queue_becomes_small_again(stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "LOOK_EVERY_COMMITS", 4)
     monkeypatch.setattr(upkeep, "FREE_PAGES_KEPT", 100)
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
     stored.publish(b"first")
     stored.fill(2000, size_bytes=2000)
     stored.machine.checkpoint()
@@ -172,20 +263,6 @@ def test_a_snapshot_is_one_state_while_the_writer_goes_on(stored: Feed, tmp_path
         assert copy.state_hash() == (meta[0], hashes[meta[0]])
         assert copy.audit() == copy.state_hash()[1]
     assert os.listdir(tmp_path).count("copy.partial") == 0
-
-
-def test_checkpoint_does_not_wait_for_a_snapshot(stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored.fill(500)
-    durable = stored.machine.checkpoint()
-    stored.fill(500)
-    asked: list[int] = []
-    monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
-    in_thread(
-        lambda: stored.machine.snapshot(str(tmp_path / "copy")),
-        lambda: (time.sleep(0.002), asked.append(stored.machine.checkpoint())),
-    )
-    assert durable in asked
-    assert stored.machine.checkpoint() == stored.machine.applied_index
 
 
 def test_closing_ends_a_snapshot_under_way(stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import Machine, StateFull
+from app.broker import Machine, StateFull, upkeep
 from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish
 from app.broker.results import Published, TopicDeleted
 from tests.broker.feed import Feed
@@ -123,14 +123,21 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
         assert machine._connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_a_checkpoint_without_room_promises_nothing_new(small_disk: Path) -> None:
-    feed = Feed(Machine.open(str(small_disk / "state.db")))
+def test_a_checkpoint_needs_no_room_and_a_backfill_waits_for_it(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    path = str(small_disk / "state.db")
+    feed = Feed(Machine.open(path))
     feed.create()
-    durable = feed.machine.checkpoint()
+    feed.machine.checkpoint()
     feed.fill(500, size_bytes=1500)
+    before = os.path.getsize(path)
     ballast = fill_up(small_disk, leave_bytes=0)
-    assert feed.machine.checkpoint() == durable
+    assert feed.machine.checkpoint() == feed.machine.applied_index
+    assert os.path.getsize(path) <= before + 4096
     ballast.unlink()
-    assert feed.machine.checkpoint() == feed.machine.applied_index > durable
+    feed.machine.checkpoint()
+    assert os.path.getsize(path) > before + 500_000
     assert feed.machine.audit() == feed.machine.state_hash()[1]
     feed.machine.close()
