@@ -54,8 +54,6 @@ class Compaction:
 
     def _durable(self, durable_index: int) -> None:
         self._running = False
-        leader = self._core.leader
-        self._snapshots.drop_unused(leader.snapshots_in_use() if leader else set())
         target = 0
         while self._marks and self._marks[0][1] <= self._total_bytes - self._retain_bytes:
             if self._marks[0][0] > durable_index:

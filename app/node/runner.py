@@ -14,7 +14,8 @@ dead and says so (not committed); silence is the caller's to interpret (unknown)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from app.broker.errors import StateFull
@@ -27,6 +28,8 @@ from app.node.snapshots import Copy, SnapshotFiles
 from app.raft import AnyMessage, Entry, InstallSnapshot, Kind, NotLeader, RaftCore, Ready, SnapshotMeta
 
 Done = Callable[[Any], None]
+INBOX_BYTES = 64 << 20
+"""Of commands in memory, waiting or in the log's tail, above which no more are taken. Well above the tail's cache."""
 FULL_RETRY_MS = 100
 COPY_RETRY_MS = 5000
 """Between two tries to copy the state on a disk without room for it: each may write a lot before it fails."""
@@ -60,10 +63,12 @@ class GroupRunner:
         self._inbox_limit = inbox_limit
         self._inbox: list[AnyMessage] = []
         self._proposals: list[tuple[bytes, Done]] = []
+        self._proposals_bytes = 0
         self._waiters: dict[int, tuple[int, Done]] = {}
         self._reads: dict[int, Done] = {}
         self._next_token = 0
-        self._held_reads: list[tuple[int, Done]] = []
+        self._held_reads: dict[int, tuple[int, Done]] = {}
+        self._led_term = 0
         self._held_items: list[Item] = []
         self._stamp_ms = machine.time_ms
         self._scheduled = False
@@ -101,12 +106,18 @@ class GroupRunner:
             done(DiskFull("the leader's disk is full: free some space there, or consume; nothing was stored"))
         elif len(self._waiters) + len(self._proposals) >= self._inbox_limit:
             done(Overloaded(f"{self._inbox_limit} operations are waiting already: slow down and try again"))
+        elif self._proposals_bytes + self.core.log.tail_bytes > INBOX_BYTES:
+            done(Overloaded(f"{INBOX_BYTES >> 20} MiB of operations are waiting already: slow down and try again"))
         else:
             self._proposals.append((command, done))
+            self._proposals_bytes += len(command)
             self._wake()
 
     def read(self, done: Done) -> None:
-        """Ask for a linearizable read. `done` gets the index to wait for, or NotLeading."""
+        """Ask for a linearizable read. `done` gets the index to wait for, Overloaded, or NotLeading."""
+        if len(self._reads) >= self._inbox_limit:
+            done(Overloaded(f"{self._inbox_limit} reads are waiting already: slow down and try again"))
+            return
         self._next_token += 1
         try:
             self.core.read(self._next_token)
@@ -116,12 +127,18 @@ class GroupRunner:
         self._reads[self._next_token] = done
         self._wake()
 
-    def when_applied(self, index: int, done: Done) -> None:
-        """Call `done(None)` once the machine stands at `index` or later."""
+    def when_applied(self, index: int, done: Done) -> int:
+        """Call `done(None)` once the machine stands at `index` or later. Returns a token for `forget`."""
+        self._next_token += 1
         if self.applied_index >= index:
             done(None)
         else:
-            self._held_reads.append((index, done))
+            self._held_reads[self._next_token] = (index, done)
+        return self._next_token
+
+    def forget(self, token: int) -> None:
+        """Nobody waits for it any more."""
+        self._held_reads.pop(token, None)
 
     def transfer(self, to: int) -> None:
         """Start handing leadership over. Raises NotLeader or ValueError."""
@@ -143,6 +160,7 @@ class GroupRunner:
         inbox, self._inbox = self._inbox, []
         for message in inbox:
             self.core.step(message)
+        self._take_office()
         if self._proposals:
             self._propose()
         ready = self.core.ready()
@@ -152,11 +170,23 @@ class GroupRunner:
             self._install(ready.install, ready)
         else:
             self._go_on(ready)
+        self._drop_copies()
         self._notice()
+
+    def _take_office(self) -> None:
+        """Leading anew, waiters of earlier terms at indices that this term writes are given up: they fill the inbox.
+
+        Their entries are gone from here, but another member may hold them, and lead, and commit them.
+        """
+        leader = self.core.leader
+        if leader is not None and self._led_term != self.core.term:
+            self._led_term = self.core.term
+            gone = [index for index in self._waiters if index >= leader.first_index]
+            self._give_up(gone, "the leader changed before a majority had answered; it may or may not have happened")
 
     def _propose(self) -> None:
         """All that waits becomes entries with one time stamp, which never falls behind an earlier one."""
-        proposals, self._proposals = self._proposals, []
+        proposals, self._proposals, self._proposals_bytes = self._proposals, [], 0
         self._stamp_ms = max(self._stamp_ms, self.machine.time_ms, self.around.now_ms())
         group = self.core.group
         try:
@@ -166,15 +196,9 @@ class GroupRunner:
                 done(NotLeading(refusal.leader))
             return
         for _, done in proposals:
-            self._supersede(index)
+            assert index not in self._waiters
             self._waiters[index] = (term, done)
             index += 1
-
-    def _supersede(self, index: int) -> None:
-        """A waiter of an earlier term at an index that this node now writes itself: its entry is gone from here."""
-        if index in self._waiters:
-            _, done = self._waiters.pop(index)
-            done(OutcomeUnknown("the leader changed before a majority had answered; it may or may not have happened"))
 
     def _go_on(self, ready: Ready) -> None:
         disk = self.around.disk
@@ -263,9 +287,10 @@ class GroupRunner:
             done(NotCommitted("the leader changed and another operation took this one's place; it did not happen"))
 
     def _release_reads(self) -> None:
-        held, self._held_reads = self._held_reads, []
-        for index, done in held:
-            self.when_applied(index, done)
+        due = [token for token, (index, _) in self._held_reads.items() if index <= self.applied_index]
+        for token in due:
+            _, done = self._held_reads.pop(token)
+            done(None)
 
     # -- snapshots --------------------------------------------------------------------------------------
 
@@ -282,11 +307,17 @@ class GroupRunner:
             self.around.later(COPY_RETRY_MS, self._may_copy_again)
             return
         self._copying = False
-        if copy.meta.index < self.core.log.base_index:
-            self.snapshots.discard(copy)
-        else:
-            self.core.offer_snapshot(self.snapshots.hold(copy))
+        meta = self.snapshots.hold(copy)
+        if meta.index >= self.core.log.base_index:
+            self.core.offer_snapshot(meta)
         self._wake()
+
+    def _drop_copies(self) -> None:
+        """Copies that no member reads (any more) go, in the background: to free a gigabyte takes long."""
+        if self.snapshots.oldest() is not None:
+            leader = self.core.leader
+            for copy in self.snapshots.drop_unused(leader.snapshots_in_use() if leader else set()):
+                self.around.background.run(partial(self.snapshots.discard, copy), lambda _: None)
 
     def _may_copy_again(self) -> None:
         self._copying = False
@@ -309,7 +340,9 @@ class GroupRunner:
         def log_reset(_: None) -> None:
             self._installing = False
             self.applied_index = meta.index
-            self._give_up_waiters(meta.index)
+            # What became of proposals at indices that the snapshot has skipped cannot be told here.
+            skipped = [index for index in self._waiters if index <= meta.index]
+            self._give_up(skipped, "this node was overtaken by a snapshot; it may or may not have happened")
             self._release_reads()
             self._go_on(ready)
             self._wake()
@@ -317,8 +350,7 @@ class GroupRunner:
         # Behind any checkpoint or copy in the background: they work on the file that is about to be replaced.
         self.around.background.run(lambda: None, installed)
 
-    def _give_up_waiters(self, index: int) -> None:
-        """Proposals at indices that a snapshot has skipped: what became of them cannot be told here."""
-        for waiting in [waiting for waiting in self._waiters if waiting <= index]:
-            _, done = self._waiters.pop(waiting)
-            done(OutcomeUnknown("this node was overtaken by a snapshot; the operation may or may not have happened"))
+    def _give_up(self, indices: Sequence[int], why: str) -> None:
+        for index in indices:
+            _, done = self._waiters.pop(index)
+            done(OutcomeUnknown(why))

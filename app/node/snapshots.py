@@ -82,10 +82,9 @@ class SnapshotFiles:
         indices = [*self._copies] if self._under_way is None else [*self._copies, self._under_way]
         return min(indices, default=None)
 
-    def drop_unused(self, in_use: set[int]) -> None:
-        """Remove the copies that no follower reads any more."""
-        for index in [index for index in self._copies if index not in in_use]:
-            self.discard(self._copies.pop(index))
+    def drop_unused(self, in_use: set[int]) -> list[Copy]:
+        """Let go of the copies that no follower reads any more; they are the caller's to `discard`."""
+        return [self._copies.pop(index) for index in [*self._copies] if index not in in_use]
 
     def discard(self, copy: Copy) -> None:
         """Remove one copy's file."""

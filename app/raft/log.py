@@ -105,6 +105,11 @@ class RaftLog:
         return self.base_index + 1
 
     @property
+    def tail_bytes(self) -> int:
+        """Of the entries' data that is held in memory."""
+        return self._tail_bytes
+
+    @property
     def configuration(self) -> Configuration:
         """The latest configuration in the log, committed or not."""
         return self._configurations[-1][1]

@@ -1,0 +1,187 @@
+"""Three runners in one thread, with disks that answer when told to: waiters, bounds, and copies of the state."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.broker.machine import Machine
+from app.node import runner as runner_module
+from app.node.compaction import Compaction
+from app.node.disk import write_all
+from app.node.errors import Overloaded
+from app.node.protocols import Surroundings, WriteJob
+from app.node.recovery import restore_core
+from app.node.runner import GroupRunner, NotLeading
+from app.node.snapshots import Copy, SnapshotFiles
+from app.raft import Configuration, SnapshotMeta, Tuning
+from app.storage import Identity, RealFileSystem, SegmentedLog
+
+INBOX_LIMIT = 4
+
+
+class Member:
+    """One node's runner; itself its disk and its background thread, which do all at once unless `stuck`."""
+
+    full = False
+
+    def __init__(self, world: World, node: int, directory: str):
+        fs = RealFileSystem()
+        self.world, self.stuck = world, False
+        self._jobs: deque[tuple[Any, Callable[..., None]]] = deque()
+        self.log = SegmentedLog.open(fs, f"{directory}/log", Identity(7, 0, node, node + 1), segment_bytes=1 << 16)
+        self.machine = Machine.open(":memory:")
+        self.snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
+        core = restore_core(self.log, self.machine, 3, Tuning(), random.Random(node))
+        around = Surroundings(
+            transport=self, disk=self, background=self, now_ms=lambda: 1, soon=world.soon.append, later=lambda *_: None
+        )
+        compaction = Compaction(self.log, core, self.machine, self.snapshots, around, 1 << 20, 1 << 20)
+        self.runner = GroupRunner(core, self.machine, self.snapshots, compaction, around, INBOX_LIMIT)
+
+    @property
+    def idle(self) -> bool:
+        return not self._jobs
+
+    def write(self, job: WriteJob, done: Callable[[], None]) -> None:
+        self._jobs.append((job, done))
+        self.world.soon.append(self.work)
+
+    def call(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self._jobs.append((work, done))
+        self.world.soon.append(self.work)
+
+    def work(self) -> None:
+        while self._jobs and not self.stuck:
+            job, done = self._jobs.popleft()
+            if isinstance(job, WriteJob):
+                write_all(self.log, self.snapshots, [job])
+                done()
+            else:
+                done(job())
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self.world.soon.append(lambda: done(work()))
+
+    def send(self, message: Any) -> None:
+        members, away = self.world.members, self.world.away
+        if message.sender not in away and message.to not in away:
+            self.world.soon.append(lambda: members[message.to].runner.deliver(message))
+
+
+class World:
+    """Three members. Those in `away` hear nobody and are heard by nobody."""
+
+    def __init__(self, directory: Path):
+        self.soon: deque[Callable[[], None]] = deque()
+        self.away: set[int] = set()
+        self.members = [Member(self, node, f"{directory}/{node}") for node in range(3)]
+
+    def settle(self) -> None:
+        while self.soon:
+            self.soon.popleft()()
+
+    def pass_time(self, ticks: int) -> None:
+        for _ in range(ticks):
+            for member in self.members:
+                member.runner.tick(1)
+            self.settle()
+
+    def leader(self, *, apart_from: int | None = None) -> Member:
+        for _ in range(1000):
+            self.pass_time(1)
+            for member in self.members:
+                if member.runner.core.leader is not None and member.runner.core.node != apart_from:
+                    self.pass_time(10)
+                    return member
+        raise AssertionError("nobody leads")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    for member in made.members:
+        member.machine.close()
+        member.log.close()
+
+
+def test_operations_of_a_lost_leadership_do_not_fill_the_inbox_of_the_next(world: World) -> None:
+    old = world.leader()
+    world.away = {old.runner.core.node}
+    lost: list[object] = []
+    for _ in range(INBOX_LIMIT):
+        old.runner.submit(b"lost", False, lost.append)
+    world.settle()
+    new = world.leader(apart_from=old.runner.core.node)
+    world.away = set()
+    world.pass_time(20)
+    new.runner.transfer(old.runner.core.node)
+    world.pass_time(20)
+    assert old.runner.core.leader is not None
+    answers: list[object] = []
+    for _ in range(INBOX_LIMIT):
+        old.runner.submit(b"anew", False, answers.append)
+    world.pass_time(5)
+    assert len(lost) == INBOX_LIMIT and not any(isinstance(outcome, bytes) for outcome in lost)
+    assert [type(answer) for answer in answers] == [bytes] * INBOX_LIMIT
+
+
+def test_reads_that_cannot_be_confirmed_are_bounded(world: World) -> None:
+    leader = world.leader()
+    world.away = {leader.runner.core.node}
+    outcomes: list[object] = []
+    for _ in range(INBOX_LIMIT + 2):
+        leader.runner.read(outcomes.append)
+    world.settle()
+    assert [type(outcome) for outcome in outcomes] == [Overloaded] * 2
+    world.pass_time(100)
+    assert [type(outcome) for outcome in outcomes[2:]] == [NotLeading] * INBOX_LIMIT
+
+
+def test_a_read_that_nobody_waits_for_any_more_is_forgotten(world: World) -> None:
+    runner = world.leader().runner
+    called: list[object] = []
+    token = runner.when_applied(runner.applied_index + 1, called.append)
+    runner.when_applied(runner.applied_index + 1, called.append)
+    runner.forget(token)
+    runner.submit(b"something", False, lambda _: None)
+    world.pass_time(5)
+    assert called == [None]
+    assert not runner._held_reads
+
+
+def test_what_waits_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "INBOX_BYTES", 1000)
+    leader = world.leader()
+    leader.runner.core.log._cache_bytes = 0
+    leader.stuck = True
+    outcomes: list[object] = []
+    leader.runner.submit(bytes(1500), False, outcomes.append)
+    leader.runner.submit(b"gathered", False, outcomes.append)
+    world.settle()
+    leader.runner.submit(b"in the log", False, outcomes.append)
+    assert [type(outcome) for outcome in outcomes] == [Overloaded] * 2
+    leader.stuck = False
+    leader.work()
+    world.pass_time(5)
+    leader.runner.submit(b"room again", False, outcomes.append)
+    world.pass_time(5)
+    assert [type(outcome) for outcome in outcomes[2:]] == [bytes] * 2
+
+
+def test_a_copy_that_no_member_reads_goes_at_once(world: World, tmp_path: Path) -> None:
+    leader = world.leader()
+    path = tmp_path / "copy"
+    path.write_bytes(b"state")
+    meta = SnapshotMeta(1, 1, Configuration(()), 5)
+    leader.snapshots.hold(Copy(meta, str(path), RealFileSystem().open(str(path))))
+    leader.runner.tick(1)
+    world.settle()
+    assert leader.snapshots.oldest() is None
+    assert not path.exists()
