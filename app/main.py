@@ -2,7 +2,8 @@
 
 Start: open the log and the state, make them meet, listen to peers, listen to clients, tick.
 Stop (SIGTERM, SIGINT): hand leadership over, stop accepting, finish what is in flight, flush, exit 0.
-A fault of the disk ends the process at once (fail-stop): what it had not made durable was never acknowledged.
+A fault of the disk, or a defect that shows in what drives the group, ends the process at once (fail-stop): what it
+had not made durable was never acknowledged.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import resource
 import secrets
 import signal
 import sys
+import threading
 import time
+from functools import partial
 
 import uvloop
 
@@ -28,6 +31,7 @@ from app.config import Settings, describe, load_or_exit
 from app.node.compaction import Compaction
 from app.node.disk import BackgroundThread, DiskThread
 from app.node.errors import NodeError
+from app.node.guard import Guard
 from app.node.protocols import Surroundings
 from app.node.recovery import GROUP, StateLost, restore_core
 from app.node.reserve import Reserve
@@ -42,6 +46,8 @@ log = logging.getLogger("rmq")
 
 EXIT_FAILED = 1
 HAND_OVER_S = 1.0
+CLOSE_S = 0.7
+"""For flushing and closing, after the requests in flight have had their time."""
 SWITCH_S = 0.0005
 """How long a busy loop may keep the disk thread from saying that a sync is done; Python's default is 5 ms."""
 CHECKPOINTS_PER_COMPACTION = 4
@@ -65,10 +71,11 @@ class Process:
         self.settings = settings
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._guard = Guard(self._loop, fail_stop)
 
     def open(self) -> None:
         """Open what is on disk and put the node together around it."""
-        settings, fs, post = self.settings, RealFileSystem(), self._loop.call_soon_threadsafe
+        settings, fs, post = self.settings, RealFileSystem(), self._guard.post
         directory = f"{settings.storage_dir}/group-{GROUP}"
         fs.makedirs(directory)
         identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
@@ -84,15 +91,15 @@ class Process:
             disk=self._disk,
             background=BackgroundThread(post, fail_stop),
             now_ms=lambda: time.time_ns() // 1_000_000,
-            soon=self._loop.call_soon,
-            later=lambda ms, call: self._loop.call_later(ms / 1000, call),
+            soon=self._guard.soon,
+            later=self._guard.later,
         )
         every_bytes = (settings.compact_bytes - settings.log_retain_bytes) // CHECKPOINTS_PER_COMPACTION
         retain_bytes = settings.log_retain_bytes
         compaction = Compaction(self._wal, core, self._machine, snapshots, around, every_bytes, retain_bytes)
         runner = GroupRunner(core, self._machine, snapshots, compaction, around, settings.inbox_limit)
         self.node.attach(runner, self._disk)
-        self._ticker = Ticker(settings.tick_ms, core.tuning.heartbeat_ticks, runner.tick)
+        self._ticker = Ticker(settings.tick_ms, core.tuning.heartbeat_ticks, partial(self._guard.run, runner.tick))
 
     async def run(self) -> None:
         """Serve until a signal, then stop in order."""
@@ -111,10 +118,23 @@ class Process:
         gc.collect()
         gc.freeze()
         await asyncio.wait([serving, self._loop.create_task(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if self._stop.is_set():
+            self._limit_the_end()
         await self._hand_over()
         server.should_exit = True
         await serving
         self._close()
+
+    def _limit_the_end(self) -> None:
+        """A stuck disk must not keep a stopped node alive, and nothing is lost: what was acknowledged is durable."""
+
+        def leave() -> None:
+            log.warning("the disk does not answer: ending without closing the files")
+            os._exit(0)
+
+        limit = threading.Timer(self.settings.shutdown_timeout_s + CLOSE_S, leave)
+        limit.daemon = True
+        limit.start()
 
     async def _hand_over(self) -> None:
         """Let another node lead before this one goes, if one can."""

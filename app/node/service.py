@@ -97,13 +97,15 @@ class Node:
             outcome = await self._try(Method.READ_INDEX, b"", left_s)
             if isinstance(outcome, bytes):
                 applied = asyncio.get_running_loop().create_future()
-                self.runner.when_applied(int.from_bytes(outcome, "big"), _resolver(applied))
+                token = self.runner.when_applied(int.from_bytes(outcome, "big"), _resolver(applied))
                 try:
                     async with asyncio.timeout(deadline - time.monotonic()):
                         await applied
                     return
                 except TimeoutError:
                     break
+                finally:
+                    self.runner.forget(token)
             await self._leader_may_change(min(PAUSE_S, left_s))
         raise self._no_quorum(timeout_s)
 

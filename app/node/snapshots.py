@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.broker import StateFull
+from app.broker import SnapshotAbandoned, StateFull
 from app.node.protocols import StateMachine
 from app.raft import Chunk, Configuration, InstallSnapshot, SnapshotMeta
 from app.storage.filesystem import File, FileSystem
@@ -43,7 +43,7 @@ class SnapshotFiles:
             fs.unlink(f"{directory}/{name}")
 
     def take(self, machine: StateMachine, fallback: Configuration) -> Copy | None:
-        """Copy the machine's state (in a background thread); None when there is no room for it.
+        """Copy the machine's state (in a background thread); None when there is no room for it, or the node stops.
 
         `fallback`: the configuration before any was applied.
         """
@@ -51,7 +51,7 @@ class SnapshotFiles:
         path = f"{self._directory}/outgoing-{self._taken}"
         try:
             index, term, configuration = machine.snapshot(path)
-        except StateFull:
+        except (StateFull, SnapshotAbandoned):
             return None
         file = self._fs.open(path)
         voters = fallback if configuration is None else _configuration_decoder.decode(configuration)
