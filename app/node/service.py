@@ -33,6 +33,8 @@ log = logging.getLogger("rmq.node")
 STATUS_TIMEOUT_S = 0.25
 PAUSE_S = 0.01
 """Between two tries of an operation that a node refused at once."""
+LEADERLESS_PAUSE_S = 0.1
+"""The same while no leader is known: the news of one ends it sooner, and all who wait must not load the loop."""
 
 
 class Node:
@@ -87,7 +89,7 @@ class Node:
                     raise outcome
             elif isinstance(outcome, NodeError) and type(outcome) is not NotCommitted:
                 raise doubt or outcome
-            await self._leader_may_change(min(PAUSE_S, left_s))
+            await self._leader_may_change(left_s)
         raise doubt or self._no_quorum(timeout_s)
 
     async def read_barrier(self, *, timeout_s: float) -> None:
@@ -106,7 +108,7 @@ class Node:
                     break
                 finally:
                     self.runner.forget(token)
-            await self._leader_may_change(min(PAUSE_S, left_s))
+            await self._leader_may_change(left_s)
         raise self._no_quorum(timeout_s)
 
     async def transfer(self, to: int | None, *, timeout_s: float) -> int:
@@ -118,17 +120,15 @@ class Node:
         if to is not None and to not in range(len(self.settings.nodes)):
             raise ValueError(f"there is no node {to}; write a number from 0 to {len(self.settings.nodes) - 1}")
         deadline = time.monotonic() + timeout_s
-        before = self.leader_id()
-        if before is not None and to == before:
-            return before
-        asked = False
+        asked: int | None = None
         while (left_s := deadline - time.monotonic()) > 0:
             leader = self.leader_id()
-            if leader is not None and leader != before and (to is None or leader == to) and asked:
+            moved = leader == to if to is not None else asked is not None and leader != asked
+            if leader is not None and moved:
                 return leader
-            if not asked:
-                asked = isinstance(await self._try(Method.TRANSFER, body, left_s), bytes)
-            await self._leader_may_change(min(PAUSE_S, left_s))
+            if asked is None and isinstance(await self._try(Method.TRANSFER, body, left_s), bytes):
+                asked = leader
+            await self._leader_may_change(left_s)
         raise NoQuorum(f"leadership did not move within {timeout_s:.1f} s; ask /v1/cluster where it is")
 
     async def _try(self, method: Method, body: bytes, timeout_s: float) -> Outcome:
@@ -154,9 +154,10 @@ class Node:
             f"a majority of {len(self.settings.nodes)} nodes must be up and connected"
         )
 
-    async def _leader_may_change(self, at_most_s: float) -> None:
+    async def _leader_may_change(self, left_s: float) -> None:
+        pause_s = LEADERLESS_PAUSE_S if self.leader_id() is None else PAUSE_S
         try:
-            async with asyncio.timeout(at_most_s):
+            async with asyncio.timeout(min(pause_s, left_s)):
                 await self._changed.wait()
         except TimeoutError:
             pass
@@ -179,11 +180,12 @@ class Node:
                 reply(NotLeading(self.leader_id()))
 
     def _successor(self) -> int:
-        """The other member whose log is furthest. Raises ValueError when there is none."""
-        leader = self.runner.core.leader
-        if leader is None or not leader.progress:
+        """Of the other members that answer, the one whose log is furthest. Raises ValueError when there is none."""
+        core = self.runner.core
+        if core.leader is None or not core.leader.progress:
             raise ValueError("no other member to hand leadership to")
-        return max(leader.progress, key=lambda peer: (-leader.progress[peer].silent_ticks, leader.progress[peer].match))
+        progress, most_ticks = core.leader.progress, core.tuning.election_min_ticks
+        return max(progress, key=lambda peer: (progress[peer].silent_ticks < most_ticks, progress[peer].match))
 
     # -- what the node knows ----------------------------------------------------------------------------
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from app.raft.core import RaftCore
 
 
+PATIENCE = 20
+"""Election timeouts for which a member may be silent in the middle of a snapshot."""
+
+
 class Leader:
     """The state of one leadership. Created by the core on winning an election; dropped on stepping down."""
 
@@ -101,6 +105,9 @@ class Leader:
         if beat:
             self._heartbeat_ticks = 0
         for peer, progress in self.progress.items():
+            if progress.snapshot is not None and progress.silent_ticks > PATIENCE * tuning.election_max_ticks:
+                # The copy that it was reading holds back compaction. Should it come back, it gets another.
+                progress.await_snapshot()
             if beat and progress.chunk_age_ticks > tuning.election_max_ticks and self._heard(progress):
                 self._send_chunk(peer, progress)
             if beat or (progress.pace == Pace.REPLICATE and progress.sent_commit < self.log.commit_index):

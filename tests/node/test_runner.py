@@ -185,3 +185,22 @@ def test_a_copy_that_no_member_reads_goes_at_once(world: World, tmp_path: Path) 
     world.settle()
     assert leader.snapshots.oldest() is None
     assert not path.exists()
+
+
+def test_a_member_that_is_gone_does_not_hold_its_copy_of_the_state(world: World, tmp_path: Path) -> None:
+    """The copy that it was reading would keep the log from being compacted for as long as it stays away."""
+    leader = world.leader()
+    gone = (leader.runner.core.node + 1) % 3
+    world.away = {gone}
+    path = tmp_path / "copy"
+    path.write_bytes(b"state")
+    meta = SnapshotMeta(1, 1, Configuration(()), 5)
+    assert leader.runner.core.leader is not None
+    progress = leader.runner.core.leader.progress[gone]
+    progress.await_snapshot()
+    progress.snapshot = leader.snapshots.hold(Copy(meta, str(path), RealFileSystem().open(str(path))))
+    world.pass_time(100)
+    assert leader.snapshots.oldest() == 1, "it may come back in a moment"
+    world.pass_time(1000)
+    assert leader.runner.core.leader is not None
+    assert leader.snapshots.oldest() is None
