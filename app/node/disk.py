@@ -149,7 +149,7 @@ class DiskThread:
                 finished.append(done)
             else:
                 self._write(writes, finished)
-                finished.append(partial(done, job()))
+                finished.append(partial(done, self._call(job)))
         self._write(writes, finished)
 
     def _write(self, writes: list[WriteJob], finished: list[Callable[[], None]]) -> None:
@@ -158,14 +158,26 @@ class DiskThread:
                 write_all(self._log, self._snapshots, writes)
                 self.syncs += 1
             except LogFull:
-                self._no_segment = True
-                self._look_ahead.set()
-                time.sleep(FULL_RETRY_S)
+                self._wait_for_room()
                 if self._stopping:
                     return
         if finished:
             done, finished[:] = list(finished), []
             self._post(lambda: self._finish(done))
+
+    def _call(self, work: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return work()
+            except LogFull:
+                self._wait_for_room()
+                if self._stopping:
+                    raise
+
+    def _wait_for_room(self) -> None:
+        self._no_segment = True
+        self._look_ahead.set()
+        time.sleep(FULL_RETRY_S)
 
     def _finish(self, done: list[Callable[[], None]]) -> None:
         self._busy -= len(done)

@@ -133,3 +133,20 @@ def test_background_work_runs_one_at_a_time_and_its_errors_are_fatal() -> None:
         posted.get(timeout=10)()
     assert results == [1, 2]
     assert [type(error) for error in fatal] == [ZeroDivisionError]
+
+
+def test_a_call_that_finds_no_room_is_tried_again(bench: Bench) -> None:
+    """The log's reset after a snapshot needs a segment; without room for it nothing was changed."""
+    results: list[object] = []
+    refusals = [LogFull("no room")]
+
+    def reset() -> str:
+        if refusals:
+            raise refusals.pop()
+        return "done"
+
+    bench.disk.call(reset, results.append)
+    while not results:
+        bench.run_one()
+    assert results == ["done"]
+    assert bench.fatal == []
