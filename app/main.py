@@ -146,6 +146,7 @@ class Process:
 
     def _close(self) -> None:
         self._ticker.stop()
+        self._guard.close()
         self._disk.stop(timeout_s=1.0)
         self._machine.checkpoint()
         self._machine.close()

@@ -16,6 +16,11 @@ class Guard:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_fatal: Callable[[BaseException], None]):
         self._loop, self._on_fatal = loop, on_fatal
+        self._closed = False
+
+    def close(self) -> None:
+        """Call nothing more: what the callables work on is about to be closed."""
+        self._closed = True
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call it in the loop's next turn."""
@@ -31,6 +36,8 @@ class Guard:
 
     def run(self, call: Callable[..., None], *args: Any) -> None:
         """Call it now."""
+        if self._closed:
+            return
         try:
             call(*args)
         except Exception as error:
