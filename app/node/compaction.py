@@ -7,7 +7,7 @@ for followers that are a little late (a snapshot is dearer), and less what a sna
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from app.broker.item import Item
@@ -35,18 +35,13 @@ class Compaction:
         self.log = log
         self._core, self._machine, self._snapshots, self._around = core, machine, snapshots, around
         self._every_bytes, self._retain_bytes = every_bytes, retain_bytes
-        self._since_bytes = 0
-        self._total_bytes = 0
-        self._marks: deque[tuple[int, int]] = deque()  # index, total bytes applied up to it
+        self._since_bytes = log.tail_bytes_since(log.first_index - 1)  # what earlier lives left counts too
         self._running = False
 
     def applied(self, items: Sequence[Item]) -> None:
         """Count what was applied; start a checkpoint when it is time."""
         size = sum(len(item.command or b"") for item in items) + len(items) * ENTRY_OVERHEAD_BYTES
         self._since_bytes += size
-        self._total_bytes += size
-        if not self._marks or self._total_bytes - self._marks[-1][1] >= self._retain_bytes // 8:
-            self._marks.append((items[-1].index, self._total_bytes))
         if self._since_bytes >= self._every_bytes and not self._running:
             self._since_bytes = 0
             self._running = True
@@ -54,14 +49,13 @@ class Compaction:
 
     def _durable(self, durable_index: int) -> None:
         self._running = False
-        target = 0
-        while self._marks and self._marks[0][1] <= self._total_bytes - self._retain_bytes:
-            if self._marks[0][0] > durable_index:
-                break
-            target = self._marks.popleft()[0]
-        oldest_copy = self._snapshots.oldest()
-        if oldest_copy is not None:
-            target = min(target, oldest_copy)
+        target = self._droppable(min(durable_index, self._snapshots.oldest() or durable_index))
         if target > self._core.log.base_index:
             self._core.log.compact(target)
             self._around.disk.call(lambda: self.log.compact(target), lambda _: None)
+
+    def _droppable(self, most: int) -> int:
+        """The largest index up to `most` with at least `retain_bytes` of log behind it."""
+        indices = range(self._core.log.base_index, most + 1)
+        kept = bisect_left(indices, True, key=lambda index: self.log.tail_bytes_since(index) < self._retain_bytes)
+        return self._core.log.base_index + kept - 1

@@ -29,6 +29,10 @@ class Log(LogView, Protocol):
 
     def compact(self, index: int) -> None: ...
 
+    def tail_bytes_since(self, index: int) -> int:
+        """Of all records written after the entry `index`."""
+        ...
+
     def reset(self, index: int, term: int) -> None: ...
 
 

@@ -1,0 +1,81 @@
+"""Compaction: counts what earlier lives left, keeps a stretch, and never drops what is not durable or is being sent."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from app.broker.item import Item
+from app.node.compaction import Compaction
+
+ENTRY_BYTES = 100
+
+
+class World:
+    """A log of `last` entries of 100 bytes each, all applied; background and disk work runs at once."""
+
+    def __init__(self, last: int, durable: int, oldest_copy: int | None = None):
+        self.dropped: list[int] = []
+        self.checkpoints = 0
+        self.last, self.durable = last, durable
+        self.first_index = 1
+        self.log = SimpleNamespace(base_index=0, compact=self._given_up)
+        self.snapshots = SimpleNamespace(oldest=lambda: oldest_copy)
+
+    def tail_bytes_since(self, index: int) -> int:
+        return (self.last - index) * ENTRY_BYTES
+
+    def compact(self, index: int) -> None:
+        self.dropped.append(index)
+
+    def _given_up(self, index: int) -> None:
+        self.log.base_index = index
+
+    def checkpoint(self) -> int:
+        self.checkpoints += 1
+        return self.durable
+
+    def run(self, work: Any, done: Any) -> None:
+        done(work())
+
+    call = run
+
+    def compaction(self, every_bytes: int, retain_bytes: int) -> Compaction:
+        around: Any = SimpleNamespace(background=self, disk=self)
+        core: Any = SimpleNamespace(log=self.log)
+        snapshots: Any = self.snapshots
+        return Compaction(self, core, self, snapshots, around, every_bytes, retain_bytes)  # type: ignore[arg-type]
+
+
+def apply_one(compaction: Compaction, index: int) -> None:
+    compaction.applied([Item(index, 1, 0, b"", None)])
+
+
+def test_a_long_log_of_earlier_lives_is_compacted_soon_after_a_start() -> None:
+    world = World(last=1000, durable=1000)
+    apply_one(world.compaction(every_bytes=50_000, retain_bytes=20_000), 1000)
+    assert world.dropped == [800], "what is kept is the stretch for late followers, no more and no less"
+
+
+def test_nothing_is_dropped_that_is_not_durable() -> None:
+    world = World(last=1000, durable=300)
+    apply_one(world.compaction(every_bytes=50_000, retain_bytes=20_000), 1000)
+    assert world.dropped == [300]
+
+
+def test_nothing_is_dropped_that_a_copy_builds_on() -> None:
+    world = World(last=1000, durable=1000, oldest_copy=120)
+    apply_one(world.compaction(every_bytes=50_000, retain_bytes=20_000), 1000)
+    assert world.dropped == [120]
+
+
+def test_a_short_log_is_left_alone() -> None:
+    world = World(last=100, durable=100)
+    apply_one(world.compaction(every_bytes=5_000, retain_bytes=20_000), 100)
+    assert (world.checkpoints, world.dropped) == (1, [])
+
+
+def test_no_checkpoint_before_it_is_time() -> None:
+    world = World(last=10, durable=10)
+    apply_one(world.compaction(every_bytes=5_000, retain_bytes=20_000), 10)
+    assert world.checkpoints == 0
