@@ -73,7 +73,6 @@ SITUATIONS = (
     "disk-full refusal",
     "log full: write held back",
     "state full: apply held back",
-    "start refused by a full disk",
     "clock jumped back",
     # pauses and links
     "leader paused",
