@@ -1,4 +1,4 @@
-"""The pages /docs (Swagger UI) and /redoc, with every byte from this machine.
+"""The pages /docs (Swagger UI) and /redoc, with every byte from this machine; / leads to the first.
 
 Rules of this file: scripts and styles are files of an installed package; a page may load nothing from
 elsewhere, and its content security policy says so to the browser as well.
@@ -11,7 +11,7 @@ from pathlib import Path
 import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png"}
@@ -27,7 +27,7 @@ _PAGE_HEADERS = {"content-security-policy": _POLICY, "referrer-policy": "no-refe
 
 
 def add_docs(app: FastAPI) -> None:
-    """Add /docs, /redoc and their assets."""
+    """Add /, /docs, /redoc and their assets."""
     assets = {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in _TYPES}
     favicon = "/docs-assets/favicon.png"
     assets["redoc.standalone.js"] = assets["redoc.standalone.js"].replace(_REMOTE_LOGO, _NO_LOGO)
@@ -40,6 +40,10 @@ def add_docs(app: FastAPI) -> None:
         openapi_url="/openapi.json", title=f"{app.title} API", redoc_js_url="/docs-assets/redoc.standalone.js",
         redoc_favicon_url=favicon, with_google_fonts=False,
     )  # fmt: skip
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -65,10 +65,13 @@ class Messages:
             raise Problem("not_supported", "`auto_ack` must be true: leases are not supported yet.")
         key = key_of(call)
 
-        async def take() -> Any:
-            return await self._queue.receive(topic, int(asked.max), key, OPERATION_TIMEOUT_S)
+        async def take(final: bool = False) -> Any:
+            return await self._queue.receive(topic, int(asked.max), key, OPERATION_TIMEOUT_S, final=final)
 
-        received = await (self._polls.receive(call, topic, asked.wait_s, take) if asked.wait_s else take())
+        received = await self._polls.receive(call, topic, asked.wait_s, take) if asked.wait_s else None
+        if received is None or (key is not None and not received.messages):
+            # With a key, that there was nothing is an answer too, which every repetition must get.
+            received = await take(final=True)
         self._meters.consumed += len(received.messages)
         messages = [_received(message) for message in received.messages]
         return Answer(200, _encode(schemas.Received(messages=messages)), (JSON, NO_STORE))
@@ -112,7 +115,7 @@ class Messages:
             description=(
                 "Takes up to `max` of the oldest messages out of the topic, fewer where they would exceed 4 MiB "
                 "together. `wait_s` waits for one where there is none. With an Idempotency-Key a retry gets the same "
-                "messages again."
+                "answer again, also where that was none: take a new key to ask for more."
             ),
             handler=self.receive, parameters=(TOPIC, KEY),
             body=body(

@@ -54,9 +54,11 @@ class Queue:
         assert isinstance(result, results.Published)
         return result
 
-    async def receive(self, topic: str, limit: int, key: str | None, timeout_s: float) -> results.Received:
-        """Take up to `limit` of the oldest messages out of the topic."""
-        command = commands.encode(Receive(topic, max=limit, auto_ack=True, key=key))
+    async def receive(
+        self, topic: str, limit: int, key: str | None, timeout_s: float, *, final: bool = True
+    ) -> results.Received:
+        """Take up to `limit` of the oldest messages out of the topic. Not `final`: none is no answer to the key yet."""
+        command = commands.encode(Receive(topic, max=limit, auto_ack=True, key=key, final=final))
         data = await self._submit(command, timeout_s=timeout_s, retry=key is not None)
         result = _result(data)
         assert isinstance(result, results.Received)

@@ -76,7 +76,8 @@ class Publish(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 class Receive(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4, gc=False):
     """Up to `max` messages, the oldest first, fewer where their bodies together would exceed a few MiB -> Received.
-    `auto_ack`: they are gone with the answer. With a `key`, a repetition gets the same messages again."""
+    `auto_ack`: they are gone with the answer. With a `key`, a repetition gets the same messages again; `final`: or
+    again none. Who waits for messages is not final: he asks again under his key."""
 
     topic: str
     subscription: Text = "default"
@@ -84,6 +85,7 @@ class Receive(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     auto_ack: bool = True
     lease_ms: Annotated[int, Meta(ge=1, le=DAY_MS)] | None = None
     key: Key | None = None
+    final: bool = False
 
 
 Command = CreateTopic | DeleteTopic | Publish | Receive

@@ -1,7 +1,8 @@
 """Receive with `auto_ack`: hand out the oldest messages of a topic and forget them, in one command.
 
 With a key the whole answer is kept as a claim, bodies included, since the messages themselves are gone. An empty
-answer is not kept: there was nothing to lose, and the retry may find something.
+answer is kept as well: a first try that was delayed would otherwise take messages when its retry has been answered
+already, and nobody would ever see them. Only who still waits for messages, and will ask again, leaves it open.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def receive(state: State, command: Receive) -> bytes:
                 return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
             return claim.answer
     if topic.messages == 0:
-        return _EMPTY
-    answer = encode(Received([_handed_out(row) for row in _pop(state, topic, command.max)]))
-    if command.key is not None:
+        answer = _EMPTY
+    else:
+        answer = encode(Received([_handed_out(row) for row in _pop(state, topic, command.max)]))
+    if command.key is not None and (command.final or answer is not _EMPTY):
         dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, answer)
     return answer
 

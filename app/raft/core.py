@@ -108,6 +108,8 @@ class RaftCore:
         """Since a leader of this term was heard; starts as 'long ago': a restarted node owes nobody loyalty."""
         self._timeout_ticks = 0
         self._hurried = False
+        self._yielded_term = 0
+        """The last term for which a rival's pre-vote was let go first."""
         self._draw_timeout()
         if log.configuration.ids() == (node,):
             self._timeout_ticks = 1
@@ -308,7 +310,26 @@ class RaftCore:
                 self.become_follower(self.term, None)
             self.vote = message.sender
             self._restart_timer()
+        elif granted:
+            self._let_go_first(message)
         self._answer_vote(message, granted)
+
+    def _let_go_first(self, rival: RequestVote) -> None:
+        """Who grants a pre-vote holds its own candidacy back, so that the two do not split the vote.
+
+        Of two that ask at once the higher id goes first. Only once a term: a rival that can be heard and hears
+        nothing must not keep others from standing.
+        """
+        standing = self.role == Role.PRE_CANDIDATE
+        if rival.term <= self._yielded_term or self.role not in (Role.FOLLOWER, Role.PRE_CANDIDATE):
+            return
+        if standing and rival.sender < self.node:
+            return
+        self._yielded_term = rival.term
+        if standing:
+            self.become_follower(self.term, None)
+        beat = self.tuning.heartbeat_ticks
+        self._timeout_ticks = max(self._timeout_ticks, self._elapsed_ticks + self._rng.randint(2 * beat, 4 * beat))
 
     def _answer_vote(self, message: RequestVote, granted: bool) -> None:
         self.send_after(
@@ -336,6 +357,10 @@ class RaftCore:
                 self._lead()
         elif len(self.votes) - granted >= self.majority():
             self.become_follower(self.term, None)
+        elif not (message.granted or message.pre):
+            # A split vote, it seems: waiting out the whole timeout would help nobody.
+            soon = self._elapsed_ticks + self._rng.randint(1, self.tuning.election_min_ticks)
+            self._timeout_ticks = min(self._timeout_ticks, soon)
 
     def _lead(self) -> None:
         self.role, self.leader_id, self.votes = Role.LEADER, self.node, {}

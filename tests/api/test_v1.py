@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -267,6 +268,27 @@ class TestReceive:
         ]
         assert answers[0].content == answers[1].content
         assert [message["body"] for message in await receive(client, max=5)] == [2]
+
+    @pytest.mark.parametrize("wait_s", [0, 0.01])
+    async def test_with_a_key_none_again(self, client: httpx.AsyncClient, wait_s: float) -> None:
+        """What a late first try took would be lost: its retry was told that there was nothing."""
+        asked = {"auto_ack": True, "wait_s": wait_s}
+        bodies = []
+        for _ in range(2):
+            answer = await client.post(
+                "/v1/topics/t/messages:receive", json=asked, headers={"idempotency-key": "r"}
+            )
+            bodies.append(answer.json()["messages"])
+            await client.post("/v1/topics/t/messages", json={"body": 1})
+        assert bodies == [[], []]
+        assert len(await receive(client, max=5)) == 2
+
+    async def test_a_key_waits_for_the_message_that_comes(self, client: httpx.AsyncClient) -> None:
+        asked, headers = {"auto_ack": True, "wait_s": 5}, {"idempotency-key": "r"}
+        waiting = asyncio.ensure_future(client.post("/v1/topics/t/messages:receive", json=asked, headers=headers))
+        await asyncio.sleep(0.05)
+        await client.post("/v1/topics/t/messages", json={"body": 1})
+        assert [message["body"] for message in (await waiting).json()["messages"]] == [1]
 
     @pytest.mark.parametrize(
         ("body", "status", "code"),

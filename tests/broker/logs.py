@@ -28,7 +28,7 @@ publishes = st.builds(Publish, names, st.lists(messages, min_size=1, max_size=4)
 odd_publishes = st.builds(Publish, names, st.lists(odd_messages, max_size=2), keys)
 subscriptions = st.sampled_from(["default"] * 9 + ["other"])
 mostly = st.sampled_from([True] * 9 + [False])
-receives = st.builds(Receive, names, subscriptions, st.integers(1, 6), mostly, key=keys)
+receives = st.builds(Receive, names, subscriptions, st.integers(1, 6), mostly, key=keys, final=st.booleans())
 commands = st.one_of(publishes, publishes, receives, receives, creates, creates, deletes, odd_publishes).map(encode)
 contents = st.one_of(
     commands.map(lambda data: (data, None)),

@@ -137,7 +137,7 @@ class Model:
             if taken and size > receive.RECEIVE_BYTES:
                 break
             taken.append(topic.waiting.pop(0))
-        if command.key is not None and taken:
+        if command.key is not None and (taken or command.final):
             self.remember(topic, owner, fingerprint, Received(taken), len(encode_result(Received(taken))))
         return Received(taken)
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.broker import dedup
 from app.broker.commands import DeleteTopic, NewMessage, Publish, Receive
-from app.broker.results import Published, Refused
+from app.broker.results import Published, Received, Refused
 from tests.broker.feed import Feed
 
 WINDOW_MS = 300_000
@@ -121,10 +121,28 @@ def test_a_repeated_receive_gets_the_same_messages(feed: Feed) -> None:
     assert feed.receive(2, key="r") == first
 
 
-def test_an_empty_answer_is_not_kept(feed: Feed) -> None:
+def test_a_final_empty_answer_is_kept(feed: Feed) -> None:
+    """A first try that comes late must not take what its answered retry did not see: nobody would ever get it."""
+    final = Receive("t", key="r", final=True)
+    assert feed.one(final) == Received([])
+    feed.publish(b"1")
+    assert feed.one(final) == Received([])
+    assert [message.body for message in feed.receive(key="s")] == [b"1"]
+
+
+def test_who_still_waits_leaves_an_empty_answer_open(feed: Feed) -> None:
     assert feed.receive(key="r") == []
     feed.publish(b"1")
-    assert [message.body for message in feed.receive(key="r")] == [b"1"]
+    first = feed.receive(key="r")
+    assert [message.body for message in first] == [b"1"]
+    assert feed.one(Receive("t", key="r", final=True)) == Received(first)
+
+
+def test_who_gave_up_waiting_has_an_answer(feed: Feed) -> None:
+    assert feed.receive(key="r") == []
+    assert feed.one(Receive("t", key="r", final=True)) == Received([])
+    feed.publish(b"1")
+    assert feed.receive(key="r") == []
 
 
 def test_a_topic_made_anew_knows_nothing_of_its_former_keys(feed: Feed) -> None:

@@ -47,17 +47,62 @@ def test_five_nodes(script):
 
 def test_split_vote_resolves(script):
     s = script()
-    s.say("n3 is down. n1 and n2 stand at the same time: each would be elected, and each votes for itself.")
+    s.say("n3 is down. n1 grants n2's pre-vote; its answer is slow, and n1's own timeout ends as well.")
+    s.crash(3)
+    s.timeout(2)
+    s.deliver("2>1")
+    slow = s.hold("1>2 PreVoteReply")
+    s.timeout(1)
+    s.deliver("1>2")
+    s.deliver("2>1")
+    s.deliver(slow)
+    s.say("Each would be elected, and each votes for itself.")
+    s.deliver()
+    assert s.role(1) == s.role(2) == Role.CANDIDATE
+    assert s.core(1).term == s.core(2).term == 1
+    s.say("They do not wait out the timeout. The one whose random time ends first wins the next term.")
+    s.pass_time(25, 1)
+    s.deliver()
+    assert s.role(1) == Role.LEADER
+    assert s.core(1).term == 2
+
+
+def test_who_grants_a_pre_vote_lets_the_asker_go_first(script):
+    s = script()
+    s.say("n3 is down. n1's timeout is about to end as well when it grants n2's pre-vote: now it holds back.")
+    s.crash(3)
+    s.timeout(2)
+    before = s.core(1)._timeout_ticks - s.core(1)._elapsed_ticks
+    s.core(1)._elapsed_ticks += before - 1
+    s.deliver("2>1")
+    s.tick(1, 9)
+    assert s.role(1) == Role.FOLLOWER
+    s.deliver()
+    assert s.role(2) == Role.LEADER
+
+
+def test_of_two_that_ask_at_once_one_steps_back(script):
+    s = script()
+    s.say("n3 is down, and the others ask for pre-votes in the same moment: the higher id goes on.")
     s.crash(3)
     s.timeout(1)
     s.timeout(2)
     s.deliver()
-    assert s.role(1) == s.role(2) == Role.CANDIDATE
-    s.say("The one whose random timeout ends first wins the next term.")
-    s.timeout(1)
-    s.deliver()
-    assert s.role(1) == Role.LEADER
-    assert s.core(1).term == 2
+    assert s.role(2) == Role.LEADER
+    assert s.core(2).term == 1
+
+
+def test_a_rival_that_hears_nothing_holds_nobody_back_for_long(script):
+    s = script()
+    s.say("n3 is down. n2 can be heard and hears nothing: it asks again and again.")
+    s.crash(3)
+    s.cut("1>2")
+    for _ in range(12):
+        s.timeout(2)
+        s.deliver()
+        s.tick(1, 5)
+    s.say("n1 let it go first once; then it stood itself, as often as its timeout ended.")
+    assert s.role(1) == Role.PRE_CANDIDATE
 
 
 def test_stale_vote_counts_for_nothing(script):

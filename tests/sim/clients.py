@@ -101,9 +101,8 @@ class Client:
         if keyed is None:
             keyed = self.world.rng.random() < 0.6
         key = f"r{nonce}" if keyed else None
-        return Operation(
-            "receive", topic, encode(Receive(topic, max=most, lease_ms=nonce, key=key)), keyed=key is not None
-        )
+        command = Receive(topic, max=most, lease_ms=nonce, key=key, final=True)
+        return Operation("receive", topic, encode(command), keyed=keyed)
 
     def _send(self, operation: Operation) -> None:
         world, rng = self.world, self.world.rng

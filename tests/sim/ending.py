@@ -99,7 +99,7 @@ class Model:
             self.repeated["receive"] += 1
             return claim[2]
         taken = Received([topic.waiting.popleft() for _ in range(min(command.max, len(topic.waiting)))])
-        if taken.messages:
+        if taken.messages or command.final:
             self._remember(topic, "receive", command.key, b"", taken)
         return taken
 
@@ -166,7 +166,7 @@ def _check_publishes(world: World) -> None:
 
     checks = world.checks
     out: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
-    told: set[tuple[int, str]] = set()
+    told: dict[str, Received] = {}
     sequences = dict.fromkeys(TOPICS, 0)
     for index in sorted(checks.answers):
         entry, answer = checks.ledger[index], checks.answers[index]
@@ -176,10 +176,10 @@ def _check_publishes(world: World) -> None:
         if not isinstance(result, Received):
             continue
         command = commands.decode(unseal(entry.data)[1])
-        if command.topic not in out or (command.key is not None and (0, command.key) in told and result.messages):
+        if command.topic not in out or (command.key in told and result.messages):
             continue
         if command.key is not None and result.messages:
-            told.add((0, command.key))
+            told[command.key] = result
         for message in result.messages:
             if message.sequence <= sequences[command.topic]:
                 raise _violation(EXACTLY_ONCE, f"{message} was handed out again or out of order at entry {index}")
@@ -195,6 +195,16 @@ def _check_publishes(world: World) -> None:
                 raise _violation(REFUSED, f"{operation} is in the log at {checks.places[operation.command]}")
             if operation.name == "publish" and operation.done and operation.topic in out:
                 _check_handed_out(operation, handed_out[operation.topic])
+            if operation.name == "receive" and operation.done and operation.keyed and operation.topic in out:
+                _check_told(operation, told)
+
+
+def _check_told(operation: object, told: dict[str, Received]) -> None:
+    """What was taken under a key is what its client was told: not another answer, and not less."""
+    answer, key = results.decode(operation.answer), commands.decode(operation.command).key
+    taken = told.get(key, Received([]))
+    if isinstance(answer, Received) and answer != taken:
+        raise _violation(EXACTLY_ONCE, f"{answer} was answered to {operation}, whose key took {taken}")
 
 
 def _check_handed_out(operation: object, handed_out: set[bytes]) -> None:
