@@ -1,4 +1,4 @@
-"""`python -m bench`: publish rates and failover times of three local nodes, as a table."""
+"""`python -m bench`: publish rates, failover times and the cost of a backlog, of three local nodes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import urllib.request
 
 import uvloop
 
+from bench.backlog import backlog
 from bench.cluster import LocalCluster
 from bench.failover import kill_leader_once
 from bench.publish import Load, publish
@@ -65,16 +66,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5, help="length of each publish load (default 5)")
     parser.add_argument("--kills", type=int, default=20, help="leader kills (default 20)")
-    parser.add_argument("--only", choices=("rates", "failover"), help="one part alone")
+    parser.add_argument("--backlog", type=int, default=1_000_000, help="messages of 1,000 B (default 1000000)")
+    parser.add_argument("--only", choices=("rates", "failover", "backlog"), help="one part alone")
     options = parser.parse_args()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{datetime.date.today()}, {machine}")
-    if options.only != "failover":
-        with LocalCluster() as cluster:
-            uvloop.run(rates(cluster, options.seconds))
-    if options.only != "rates":
-        with LocalCluster() as cluster:
-            uvloop.run(failovers(cluster, options.kills))
+    parts = {
+        "rates": lambda cluster: rates(cluster, options.seconds),
+        "failover": lambda cluster: failovers(cluster, options.kills),
+        "backlog": lambda cluster: backlog(cluster, options.backlog),
+    }
+    for name, part in parts.items():
+        if options.only in (None, name):
+            with LocalCluster() as cluster:
+                uvloop.run(part(cluster))
 
 
 if __name__ == "__main__":
