@@ -1,10 +1,10 @@
 # Two commands do all: `make run` and `make test`. What each does stands in scripts/.
 PYTHON ?= python3
 SEEDS ?= 500
-export SEEDS ARGS
+export SEEDS ARGS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS
 
 .DEFAULT_GOAL := help
-.PHONY: run local stop clean build test lint sim bench help
+.PHONY: run local stop clean build test lint sim bench chaos help
 
 run: ## three nodes: containers, or local processes where there is no Docker engine
 	@$(PYTHON) -m scripts run
@@ -32,6 +32,9 @@ lint: ## style
 
 bench: ## failover times and publish rates of three local nodes
 	@$(PYTHON) -m scripts bench
+
+chaos: ## break containers, prove that nothing is lost: SCENARIO= SEED= SECONDS= NODES=, LIST=1, REGRESSIONS=1, PLANTED=all, CHECK=folder
+	@$(PYTHON) -m scripts chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

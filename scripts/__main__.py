@@ -48,7 +48,7 @@ def clean() -> None:
 COMMANDS = {
     "run": run, "local": local, "stop": stop, "clean": clean,
     "build": containers.build, "test": testing.test, "lint": testing.lint,
-    "sim": testing.sim, "bench": testing.bench,
+    "sim": testing.sim, "bench": testing.bench, "chaos": testing.chaos,
 }
 
 

@@ -11,12 +11,13 @@ import functools
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from scripts import base_image, cluster
-from scripts.console import STATE, Failure, quiet, run_logged, say
+from scripts.console import ROOT, Failure, quiet, run_logged, say
 
 IMAGE = "rmq:local"
-CERTIFICATES = STATE / "ca" / "certificates.crt"
+CERTIFICATES = ".rmq/ca/certificates.crt"
 SERVICES = ("node1", "node2", "node3")
 ALL_FILES = ("-f", "docker-compose.yml", "-f", "config/compose.five.yml")
 BUILD_VARIABLES = (
@@ -44,24 +45,24 @@ def compose() -> list[str]:
     return []
 
 
-def build(image: str = IMAGE) -> None:
-    """Build the node's image; unchanged layers come from the engine's cache."""
+def build(image: str = IMAGE, context: str = ".") -> None:
+    """Build the node's image from the folder `context`; unchanged layers come from the engine's cache."""
     base = base_image.choose()
-    _write_certificates()
+    _write_certificates(ROOT / context)
     passed = [name for name in BUILD_VARIABLES if os.environ.get(name)]
     arguments = [part for name in passed for part in ("--build-arg", name)]
     # Host networking: a package index or a proxy on this machine's own address must be reachable while building.
     command = ["docker", "build", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", *arguments, "-t", image]
-    run_logged([*command, "."], f"building {image} on {base}", "build", failure="Building the image failed.")
+    run_logged([*command, context], f"building {image} on {base}", "build", failure="Building the image failed.")
 
 
-def _write_certificates() -> None:
+def _write_certificates(context: Path) -> None:
     """Put this machine's CA bundle where the Dockerfile looks for it, or nothing there."""
-    bundle = base_image.extra_certificates()
-    CERTIFICATES.unlink(missing_ok=True)
+    bundle, certificates = base_image.extra_certificates(), context / CERTIFICATES
+    certificates.unlink(missing_ok=True)
     if bundle is not None:
-        CERTIFICATES.parent.mkdir(parents=True, exist_ok=True)
-        CERTIFICATES.write_bytes(bundle)
+        certificates.parent.mkdir(parents=True, exist_ok=True)
+        certificates.write_bytes(bundle)
 
 
 def start() -> None:

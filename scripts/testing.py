@@ -1,4 +1,4 @@
-"""`make test`, `make lint`, `make sim`, `make bench`: all set-up, then the tool, whose own output is the progress.
+"""The tools behind `make`: all set-up, then the tool, whose own output is the progress.
 
 Rules of this file: where a tool is missing it is installed as root, else said; on CI nothing may be left out,
 so a missing engine is a failure there. The last line of `make test` is pytest's own.
@@ -73,6 +73,17 @@ def bench() -> None:
     """The load script against three local nodes."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
     _call([python, "-m", "bench"], "The measurement failed.")
+
+
+def chaos() -> None:
+    """The chaos harness; what is set in the environment goes to its command line."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    command = [python, "-m", "chaos"]
+    for name in ("scenario", "seed", "seconds", "nodes", "planted", "check"):
+        if os.environ.get(name.upper()):
+            command += [f"--{name}", os.environ[name.upper()]]
+    command += [f"--{name}" for name in ("list", "regressions") if os.environ.get(name.upper())]
+    raise SystemExit(_returncode(command))
 
 
 def _ensure_browser() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,18 +29,18 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(image: str) -> Iterator[Stack]:
     """Three nodes, ready, shared by a file's tests: each leaves all three running."""
-    yield from running(tmp_path_factory.mktemp("stack"), 3)
+    yield from running(3)
 
 
 @pytest.fixture
-def five(image: str, tmp_path: Path) -> Iterator[Stack]:
-    yield from running(tmp_path, 5)
+def five(image: str) -> Iterator[Stack]:
+    yield from running(5)
 
 
-def running(directory: Path, size: int) -> Iterator[Stack]:
-    stack = Stack(directory, f"rmqtest{uuid.uuid4().hex[:8]}", size)
+def running(size: int) -> Iterator[Stack]:
+    stack = Stack(f"rmqtest{uuid.uuid4().hex[:8]}", size)
     try:
         stack.up()
         yield stack

@@ -92,6 +92,27 @@ def test_raft_draws_only_from_the_generator_it_is_given(path: Path) -> None:
             pytest.fail(f"line {node.lineno}: {node.id} is input or output")
 
 
+JUDGES = sources("chaos/checks", "chaos/reporting") + [
+    ROOT / "chaos" / f"{name}.py" for name in ("checker", "figures", "history", "scenarios", "schedule")
+]
+NO_WITNESS = {"time", "datetime", "asyncio", "socket", "threading", "subprocess", "docker", "httpx", "os", "app"}
+
+
+@pytest.mark.parametrize("path", JUDGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_judges_a_chaos_run_is_pure(path: Path) -> None:
+    for name, line in imports(path):
+        assert name.split(".")[0] not in NO_WITNESS, f"line {line}: a judge must not import {name}"
+
+
+@pytest.mark.parametrize("path", sources("chaos"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_chaos_believes_nothing_of_the_node_itself(path: Path) -> None:
+    """But the reader of the log's files, which is the node's own, and the version's name."""
+    for name, line in imports(path):
+        package = ".".join(name.split(".")[:2])
+        allowed = {"app.version"} | ({"app.storage"} if path.name == "gather.py" else set())
+        assert not package.startswith("app") or package in allowed, f"line {line}: chaos must not import {name}"
+
+
 WRITTEN_FOR_READERS = sources("app", "rmq", "chaos", "bench", "scripts")
 
 

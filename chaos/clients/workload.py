@@ -1,0 +1,140 @@
+"""Who uses the cluster, and the end of it: started before the first fault, stopped after the last heal, then drained.
+
+Rules of this file: the table says it all; the load is far below what the cluster can do, so that a pause in the
+acknowledgements is the fault's and not the queue's; after the drain every topic was seen empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import httpx
+
+from chaos.clients import agents
+from chaos.clients.agents import Agent
+from chaos.clients.tries import Request
+from chaos.history import Final
+from chaos.recorder import Recorder
+
+DRAIN_MAX = 500
+NAMES = 480
+"""Topics that the creators race for in a run, whatever its length: each list holds all that are there."""
+
+
+class Crew(NamedTuple):
+    """`members` agents that run `loop`, each about every `every_s`; 0 members: one for each node."""
+
+    prefix: str
+    loop: Callable[[Agent, asyncio.Event], Coroutine[Any, Any, None]]
+    members: int
+    every_s: float
+
+
+CREWS = (
+    Crew("p", agents.publisher, 8, 0.035),
+    Crew("c", agents.consumer, 6, 0.080),
+    Crew("classic-p", agents.classic_publisher, 3, 0.060),
+    Crew("classic-c", agents.classic_consumer, 3, 0.060),
+    Crew("creator", agents.creator, 3, 0.0),
+    Crew("reader", agents.reader, 0, 0.150),
+    Crew("poller", agents.poller, 0, agents.POLL_EVERY_S),
+)
+
+
+class Workload:
+    """All clients of one run, on nodes at `urls`. `seconds`: how long the run will be."""
+
+    def __init__(self, recorder: Recorder, urls: Sequence[str], seed: int, seconds: float) -> None:
+        self._recorder, self._urls, self._seed = recorder, urls, seed
+        self._seconds = seconds
+        self._over, self._all_over = asyncio.Event(), asyncio.Event()
+        self._clients: list[asyncio.Task[None]] = []
+        self._pollers: list[asyncio.Task[None]] = []
+
+    async def create_topics(self) -> None:
+        """Make the two topics that messages go through. RuntimeError when the cluster does not answer."""
+        agent = self._agent("first", 0, 0.0)
+        caller = agent.caller()
+        for topic in (agents.STREAM, agents.CLASSIC):
+            # Idempotent, and nobody else makes these: an answer that it is there means that an earlier try made it.
+            attempt = await caller.call(Request("PUT", f"/v1/topics/{topic}", key=f"create-{topic}"))
+            if attempt.outcome != "ok":
+                raise RuntimeError(f"The topic {topic} could not be created: {attempt.last.code}.")
+            agent.record("create", topic, attempt, created=True)
+        await caller.close()
+
+    def watch(self) -> None:
+        """Start the polls of /status; they go on until `stop_watching`."""
+        self._pollers = self._start(lambda crew: crew.loop is agents.poller, self._all_over)
+
+    def start(self) -> None:
+        """Start everyone else."""
+        self._clients = self._start(lambda crew: crew.loop is not agents.poller, self._over)
+
+    async def stop(self) -> None:
+        """Let every client finish its operation. Raises what a client died of."""
+        self._over.set()
+        await asyncio.gather(*self._clients)
+
+    async def stop_watching(self) -> None:
+        """End the polls."""
+        self._all_over.set()
+        await asyncio.gather(*self._pollers)
+
+    def check(self) -> None:
+        """Raise what a client died of, if one did: a run with fewer users than promised counts for nothing."""
+        for task in (*self._clients, *self._pollers):
+            if task.done():
+                task.result()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take out all that waits; whether each topic was seen empty."""
+        deadline, count = time.monotonic() + timeout_s, 0
+        agent = self._agent("drain", 0, 0.0)
+        caller = agent.caller()
+        for topic in (agents.STREAM, agents.CLASSIC):
+            taken: list[str] | None = None
+            while taken != []:
+                if time.monotonic() > deadline:
+                    return False
+                taken = await agents.receive(agent, caller, topic, f"drain-{count}", DRAIN_MAX)
+                count += 1
+        await caller.close()
+        return True
+
+    async def settle(self, timeout_s: float) -> bool:
+        """Wait until all nodes have applied the same; write down each one's final list of topics and final state.
+
+        Whether they got there in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+            for node in range(len(self._urls)):
+                await agents.list_topics(self._agent(f"last{node}", node, 0.0), http)
+            while time.monotonic() < deadline:
+                polls = (agents.poll(self._recorder, http, url, node) for node, url in enumerate(self._urls))
+                found = [status for status in await asyncio.gather(*polls) if status]
+                if len(found) == len(self._urls) and len({status.state_index for status in found}) == 1:
+                    for status in found:
+                        self._recorder.add(
+                            Final(node=status.node, applied_index=status.state_index, state_hash=status.state_hash)
+                        )
+                    return True
+                await asyncio.sleep(0.2)
+        return False
+
+    def _start(self, chosen: Callable[[Crew], bool], over: asyncio.Event) -> list[asyncio.Task[None]]:
+        loop = asyncio.get_running_loop()
+        return [
+            loop.create_task(crew.loop(self._agent(f"{crew.prefix}{number}", number, crew.every_s), over))
+            for crew in CREWS
+            if chosen(crew)
+            for number in range(crew.members or len(self._urls))
+        ]
+
+    def _agent(self, name: str, node: int, every_s: float) -> Agent:
+        every_s = every_s or max(0.1, self._seconds / NAMES)
+        return Agent(name, self._recorder, self._urls, node, every_s, self._seed)

@@ -1,0 +1,28 @@
+"""Schedules that once turned red, and what it was: `make chaos REGRESSIONS=1` runs them all again.
+
+Rules of this file: rows are added, never removed. What a seed meets depends on timing too, so that a green run proves
+less than the simulation's seeds do; what was found is said in words, and stands as a test where it was mended.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Regression(NamedTuple):
+    """A scenario with its schedule, and what it showed."""
+
+    scenario: str
+    seed: int
+    seconds: float
+    nodes: int
+    what: str
+
+
+REGRESSIONS = (
+    Regression(
+        "isolate-leader", 2, 30.0, 3,
+        "lost: a keyed receive was answered with none, then its delayed first try took messages that nobody ever got",
+    ),
+    Regression("pause-leader", 3, 60.0, 3, "1.09 s without an acknowledgement: two split votes in a row"),
+)  # fmt: skip
