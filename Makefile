@@ -1,10 +1,10 @@
 # Two commands do all: `make run` and `make test`. What each does stands in scripts/.
 PYTHON ?= python3
 SEEDS ?= 500
-export SEEDS ARGS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS
+export SEEDS ARGS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS ATTACH
 
 .DEFAULT_GOAL := help
-.PHONY: run local stop clean build test lint sim bench chaos help
+.PHONY: run local stop clean build test lint sim bench chaos chaos-clean help
 
 run: ## three nodes: containers, or local processes where there is no Docker engine
 	@$(PYTHON) -m scripts run
@@ -36,5 +36,8 @@ bench: ## failover times and publish rates of three local nodes
 chaos: ## break containers, prove that nothing is lost: SCENARIO= SEED= SECONDS= NODES=, LIST=1, REGRESSIONS=1, PLANTED=all, CHECK=folder
 	@$(PYTHON) -m scripts chaos
 
+chaos-clean: ## remove what chaos runs have left; ATTACH=project mends a cluster that a run had borrowed
+	@$(PYTHON) -m scripts chaos-clean
+
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

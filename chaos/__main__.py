@@ -14,10 +14,13 @@ import time
 from pathlib import Path
 
 from chaos import hunt, planted, session
+from chaos.alone import InUse
+from chaos.attached import Refused, attach
+from chaos.engine import EngineError
 from chaos.history import HistoryError
 from chaos.regressions import REGRESSIONS
-from chaos.run import Task
-from chaos.scenarios import DEFAULT, FULL_S, UnknownScenario, find, nodes_of
+from chaos.run import Task, usable
+from chaos.scenarios import DEFAULT, FULL_S, Scenario, UnknownScenario, find, nodes_of
 from scripts import containers
 from scripts.console import Failure
 
@@ -33,10 +36,10 @@ def main() -> int:
         return 0
     try:
         return _run(options)
-    except (UnknownScenario, planted.UnknownPlant, FileNotFoundError) as error:
+    except (UnknownScenario, planted.UnknownPlant, FileNotFoundError, Refused) as error:
         print(error, file=sys.stderr)
         return 2
-    except (Failure, HistoryError, planted.Rotted) as error:
+    except (Failure, HistoryError, planted.Rotted, EngineError, InUse) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -52,6 +55,9 @@ def _run(options: argparse.Namespace) -> int:
         planted.find(options.planted)
         _need_engine()
         return hunt.hunt(options.planted, root, options.seed)
+    if options.attach:
+        _need_engine()
+        return asyncio.run(session.run_all(_borrowed(options, root), root))
     tasks = _tasks(options, root)
     _need_engine()
     if not options.image:
@@ -73,6 +79,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=FULL_S, help=f"length of each (default {FULL_S:.0f})")
     parser.add_argument("--nodes", type=int, choices=(3, 5), help="nodes (default: as many as the scenario needs)")
     parser.add_argument("--image", help="an image that is there already (default: build this folder's)")
+    parser.add_argument("--attach", metavar="PROJECT", help="borrow this running Compose project's cluster")
+    parser.add_argument("--beside-other-topics", action="store_true", help="borrow it though it has topics of others")
     parser.add_argument("--planted", metavar="NAME", help="plant this fault, or `all`, in a throwaway image")
     parser.add_argument("--regressions", action="store_true", help="the schedules that once turned red")
     parser.add_argument("--check", metavar="DIR", type=Path, help="judge the history in this folder once more")
@@ -96,13 +104,43 @@ def _tasks(options: argparse.Namespace, root: Path) -> list[Task]:
             Task(find(each.scenario), each.seed, each.seconds, each.nodes, image, root / f"{each.scenario}-{each.seed}")
             for each in REGRESSIONS
         ]
-    seed = random.SystemRandom().randrange(1, 1_000_000) if options.seed is None else options.seed
-    names = options.scenario.split(",") if options.scenario else [scenario.name for scenario in DEFAULT]
-    chosen = [find(name) for name in names]
     return [
-        Task(scenario, seed, options.seconds, nodes_of(scenario, options.nodes), image, root / scenario.name)
-        for scenario in chosen
+        Task(each, _seed(options), options.seconds, nodes_of(each, options.nodes), image, root / each.name)
+        for each in _chosen(options) or DEFAULT
     ]
+
+
+def _borrowed(options: argparse.Namespace, root: Path) -> list[Task]:
+    """The same on somebody's cluster, without the faults that are not for it."""
+    cluster = attach(options.attach, beside_others=options.beside_other_topics)
+    if options.nodes not in (None, cluster.size):
+        raise Refused(f"{options.attach} has {cluster.size} nodes: leave --nodes out.")
+    cluster.look()
+    image = cluster.image(0)
+    cluster.close()
+    fit = set(usable(cluster.size, borrowed=True))
+    possible = [each for each in DEFAULT if each.nodes <= cluster.size and fit & set(each.faults)]
+    chosen = _chosen(options) or possible
+    for each in chosen:
+        if each not in possible:
+            raise UnknownScenario(f"{each.name} needs more nodes than {options.attach} has, or a cluster of its own.")
+    return [
+        Task(
+            each, _seed(options), options.seconds, cluster.size, image, root / each.name, options.attach,
+            options.beside_other_topics,
+        )
+        for each in chosen
+    ]  # fmt: skip
+
+
+def _chosen(options: argparse.Namespace) -> list[Scenario]:
+    return [find(name) for name in options.scenario.split(",")] if options.scenario else []
+
+
+def _seed(options: argparse.Namespace) -> int:
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1, 1_000_000)
+    return int(options.seed)
 
 
 if __name__ == "__main__":

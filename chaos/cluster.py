@@ -1,25 +1,19 @@
-"""A cluster of its own for a run: the repository's Compose files under another project name, on other ports.
-
-    with Cluster("rmqchaos3", 3) as cluster:      # leftovers of that name go first; at the end nothing is left
-        cluster.container(cluster.leader()).kill()
+"""A Compose cluster of nodes as the harness sees it: its containers, its networks, calls to its nodes.
 
 Nodes are counted from 0, as in the cluster file; their services are node1, node2, …
+Where a cluster comes from and what becomes of it stands in `own` (built for a run) and `attached` (somebody's).
 
-Rules of this file: what is broken is what is shipped (see `override`). Only `up` goes through Compose's command line,
-as a user would; everything else asks the engine and finds things by the labels that Compose gives them. What may have
+Rules of this file: the engine is asked, and things are found by the labels that Compose gives them. What may have
 changed is asked anew, never remembered, except which container is whose. All calls block, in any thread.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tarfile
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar, cast
 
@@ -27,14 +21,10 @@ import httpx
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-from chaos import engine, override
-from chaos.alone import Alone
-from scripts import containers
-from scripts.cluster import is_port_taken
+from chaos import engine
 
-FIRST_PORT, PORTS = 18001, 1000
 PEER_PORT = 9000
-READY_S, LEADER_S, COMPOSE_S = 60.0, 15.0, 180.0
+READY_S, LEADER_S = 60.0, 15.0
 GRACE_S = 8
 """From being told to stop to being killed, as in the Compose file."""
 
@@ -45,27 +35,20 @@ class ClusterError(Exception):
     """The cluster does not do what it must. Its text is a sentence that says why."""
 
 
-class Cluster:
-    """`size` nodes (3 or 5) of `image` under project `name`.
+class Cluster(ABC):
+    """`size` nodes under Compose project `name`; a context between `up` and `down`."""
 
-    `environment`: variables of every node. `data_mib`: each node's disk is a file system in memory of this size, which
-    outlives restarts; None: a usual volume. `ports`: the clients', else the first free ones from 18001 on.
-    """
+    data_mib: int | None = None
+    """Size of each node's disk; None: the machine's, which is not to be filled."""
 
-    def __init__(
-        self, name: str, size: int, *, image: str = containers.IMAGE, environment: Mapping[str, str] | None = None,
-        data_mib: int | None = None, ports: Sequence[int] | None = None,
-    ) -> None:  # fmt: skip
-        self.name, self.size, self.image, self.data_mib = name, size, image, data_mib
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
         self.nodes = tuple(range(size))
-        self.ports = list(ports or ())
+        self.ports: list[int] = []
+        """Where clients reach the nodes, on 127.0.0.1; known from `up` on."""
         self.marks: dict[str, Any] = {}
         """What a fault notes when it is injected, for its proof."""
-        self._environment = dict(environment or {})
-        self._scratch = tempfile.TemporaryDirectory(prefix=f"{name}-")
         self._containers: dict[int, Container] = {}
-        self._alone: Alone | None = None
-        self._building = threading.Lock()
         # No connection is kept: an old one to a node that died since would say nothing of the new one.
         self._http = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
 
@@ -80,42 +63,13 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self.down()
 
-    # -- life -------------------------------------------------------------------------------------------
-
+    @abstractmethod
     def up(self) -> None:
-        """Remove what an earlier run left, start all, wait until every node is ready.
+        """Have it ready for a run. ClusterError; EngineError without an engine; InUse when another run has it."""
 
-        ClusterError; EngineError without an engine; InUse when another process has a cluster of this name.
-        """
-        with self._building:
-            self._alone = Alone(self.name)
-            engine.sweep(self.name)
-            self.ports = self.ports or _ports(self.size)
-            override.write(self._directory, self.ports, self.image, self._environment, self.data_mib)
-            self.compose("up", "--detach", "--no-build")
-            if self.data_mib is not None:
-                self._hold_disks()
-        self.wait_ready()
-
+    @abstractmethod
     def down(self) -> None:
-        """Remove all of it, data included, whatever state it is in. May be called again, and while `up` goes on."""
-        with self._building:
-            if self._alone is not None:
-                engine.sweep(self.name)
-            self._leave()
-
-    def compose(self, *arguments: str) -> str:
-        """What a Compose command of this project prints. ClusterError with its output when it fails."""
-        files = override.arguments(self.size, self._directory / override.NAME)
-        ports = {f"NODE{node + 1}_PORT": str(port) for node, port in enumerate(self.ports)}
-        command = [*containers.compose(), "-p", self.name, *files, *arguments]
-        done = subprocess.run(
-            command, cwd=override.REPOSITORY, env={**os.environ, **ports}, timeout=COMPOSE_S, check=False, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        if done.returncode:
-            raise ClusterError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout.strip()
+        """Leave nothing of the run behind. May be called again, and while `up` goes on."""
 
     def wait_ready(self, nodes: Iterable[int] | None = None, timeout_s: float = READY_S) -> None:
         """Return when all of them (default: all nodes) are ready; ClusterError with the end of a node's log."""
@@ -126,26 +80,10 @@ class Cluster:
                     raise ClusterError(f"Node {node} is not ready after {timeout_s:.0f} s:\n{self.logs(node)[-2000:]}")
                 time.sleep(0.05)
 
-    def _leave(self) -> None:
-        """Let go of everything on this side."""
+    def close(self) -> None:
+        """Let go of what is held on this side."""
         self._containers.clear()
         self._http.close()
-        self._scratch.cleanup()
-        if self._alone is not None:
-            self._alone.release()
-            self._alone = None
-
-    @property
-    def _directory(self) -> Path:
-        return Path(self._scratch.name)
-
-    def _hold_disks(self) -> None:
-        """A file system in memory is gone when nothing has it mounted: a container that does nothing always has."""
-        volumes = {self.volume(node): {"bind": f"/held/{node}", "mode": "ro"} for node in self.nodes}
-        engine.client().containers.run(
-            self.image, ["infinity"], entrypoint="sleep", detach=True, init=True, network_mode="none", volumes=volumes,
-            labels={engine.ADDED: self.name},
-        )  # fmt: skip
 
     # -- what it consists of ----------------------------------------------------------------------------
 
@@ -155,6 +93,10 @@ class Cluster:
             found = engine.client().containers.list(all=True, filters=self._labels(engine.SERVICE, f"node{node + 1}"))
             self._containers[node] = self._one(found, f"container of node {node}")
         return self._containers[node]
+
+    def image(self, node: int) -> str:
+        """The image that its container was made from."""
+        return str(self.inspect(node)["Config"]["Image"])
 
     def volume(self, node: int) -> str:
         """The name of its volume."""
@@ -239,7 +181,7 @@ class Cluster:
     def on_volume(self, node: int, command: str) -> str:
         """Output of a shell command run as root beside the node, with its volume at /data."""
         output: bytes = engine.client().containers.run(
-            self.image, ["-c", command], entrypoint="sh", user="0", network_mode="none", remove=True,
+            self.image(node), ["-c", command], entrypoint="sh", user="0", network_mode="none", remove=True,
             volumes={self.volume(node): {"bind": "/data", "mode": "rw"}}, labels={engine.ADDED: self.name},
         )  # fmt: skip
         return output.decode("utf-8", "replace")
@@ -256,15 +198,6 @@ class Cluster:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with path.open("wb") as copy:
                         shutil.copyfileobj(file, copy, 1 << 20)
-
-
-def _ports(count: int) -> list[int]:
-    """The first free ports from `FIRST_PORT` on."""
-    free = (port for port in range(FIRST_PORT, FIRST_PORT + PORTS) if not is_port_taken(port))
-    found = [port for port, _ in zip(free, range(count), strict=False)]
-    if len(found) < count:
-        raise ClusterError(f"No {count} ports are free from {FIRST_PORT} to {FIRST_PORT + PORTS}: name others.")
-    return found
 
 
 class _Reader:

@@ -1,7 +1,7 @@
 """What is taken from the nodes at the end: what they printed, and the committed entries in the files of their logs.
 
-Rules of this file: the nodes are killed first and nothing is asked of them, so that files are read as they lie on the
-disk; they are copied out of the containers and read on this side, with the reader that the node itself recovers with.
+Rules of this file: the nodes stand still and nothing is asked of them, so that files are read as they lie there; they
+are copied out of the containers and read on this side, with the reader that the node itself recovers with.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ def save_prints(cluster: Cluster, directory: Path) -> None:
 
 
 def log_pieces(cluster: Cluster, committed: int) -> list[LogPiece]:
-    """Kill all nodes; the entries of each one's log up to the index `committed`, read from copies of its files."""
+    """The entries of each node's log up to the index `committed`, read from copies of its files."""
     running = [node for node in cluster.nodes if cluster.state(node)["Running"]]
-    at_once(lambda node: cluster.container(node).kill(), running)
-    pieces: list[LogPiece] = []
-    for node in cluster.nodes:
-        with tempfile.TemporaryDirectory(prefix=f"{cluster.name}-log-") as scratch:
-            cluster.data_copy(node, Path(scratch), lambda path: "/log/" in path)
-            found = sorted(Path(scratch).glob("*/node-*/group-*/log"))
-            if len(found) != 1:
-                raise ClusterError(f"Node {node} has {len(found)} logs: one should be there.")
-            pieces += read_log(node, found[0], committed)
-    return pieces
+    at_once(lambda node: cluster.container(node).pause(), running)
+    try:
+        return [piece for node in cluster.nodes for piece in _log_pieces(cluster, node, committed)]
+    finally:
+        at_once(lambda node: cluster.container(node).unpause(), running)
+
+
+def _log_pieces(cluster: Cluster, node: int, committed: int) -> list[LogPiece]:
+    with tempfile.TemporaryDirectory(prefix=f"{cluster.name}-log-") as scratch:
+        cluster.data_copy(node, Path(scratch), lambda path: "/log/" in path)
+        found = sorted(Path(scratch).glob("*/node-*/group-*/log"))
+        if len(found) != 1:
+            raise ClusterError(f"Node {node} has {len(found)} logs: one should be there.")
+        return list(read_log(node, found[0], committed))
 
 
 def read_log(node: int, directory: Path, committed: int) -> Iterator[LogPiece]:

@@ -52,8 +52,8 @@ def _task(plant: planted.Planted, root: Path, seed: int | None, image: str) -> T
 
 
 def _build(plant: planted.Planted) -> str:
-    image = f"rmq-planted:{plant.name}"
-    with tempfile.TemporaryDirectory(prefix="rmq-planted-") as directory:
+    image = f"{planted.IMAGES}:{plant.name}"
+    with tempfile.TemporaryDirectory(prefix=planted.SCRATCH) as directory:
         planted.copy_with(plant, ROOT, Path(directory))
         containers.build(image, directory)
     return image

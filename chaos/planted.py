@@ -12,6 +12,9 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+IMAGES, SCRATCH = "rmq-planted", "rmq-planted-"
+"""The name of the images, and how the directories that they are built from begin."""
+
 
 class Edit(NamedTuple):
     """In `path` (from the repository's top), `old` becomes `new`."""

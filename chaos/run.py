@@ -26,17 +26,18 @@ from typing import NamedTuple
 
 from app.version import VERSION
 from chaos import gather
+from chaos.attached import attach
 from chaos.clients.workload import Workload
 from chaos.cluster import Cluster
 from chaos.display import Progress
 from chaos.faults import FAULTS, During, Proof, Targets, View, probes
 from chaos.history import FaultStep, Phase, PhaseName, Redundant, Run, Step
+from chaos.own import PROJECT, OwnCluster
 from chaos.recorder import Recorder
 from chaos.reporting.cases import HISTORY
 from chaos.scenarios import Scenario
 from chaos.schedule import Round, enough, plan
 
-PROJECT = "rmqchaos"
 WARM_S, HEALED_S = 6.0, 2.0
 LEADER_S, REDUNDANT_S, DRAIN_S, SETTLE_S = 15.0, 60.0, 60.0, 30.0
 """How long to wait: for someone to hit, for all nodes after a heal, for the queue to be empty, for equal states."""
@@ -44,7 +45,11 @@ LOOK_EVERY_S = 0.02
 
 
 class Task(NamedTuple):
-    """What to run, and where to write it: `directory` holds history.jsonl, schedule.json and the nodes' logs."""
+    """What to run, and where to write it: `directory` holds history.jsonl, schedule.json and the nodes' logs.
+
+    `project`: a Compose project to borrow; None: a cluster of `image` is built for the run. `beside_others`: the
+    borrowed cluster may have topics of others.
+    """
 
     scenario: Scenario
     seed: int
@@ -52,23 +57,33 @@ class Task(NamedTuple):
     nodes: int
     image: str
     directory: Path
+    project: str | None = None
+    beside_others: bool = False
+
+    def cluster(self) -> Cluster:
+        """Where it runs. Refused when the project is not one to borrow."""
+        if self.project is not None:
+            return attach(self.project, beside_others=self.beside_others)
+        return OwnCluster(
+            f"{PROJECT}{self.nodes}", self.nodes, image=self.image, environment=self.scenario.settings,
+            data_mib=self.scenario.data_mib,
+        )  # fmt: skip
 
 
-def usable(nodes: int) -> list[str]:
-    """Names of the faults that so many nodes are enough for."""
-    return [fault.name for fault in FAULTS.values() if fault.needs_nodes <= nodes]
+def usable(nodes: int, borrowed: bool) -> list[str]:
+    """Names of the faults that so many nodes are enough for, and that may be done to such a cluster."""
+    return [
+        fault.name for fault in FAULTS.values() if fault.needs_nodes <= nodes and not (borrowed and fault.own_cluster)
+    ]
 
 
 async def run(task: Task, progress: Progress) -> None:
     """Run it to the end. Raises what keeps a run from being one: no engine, no cluster, a client that died."""
     task.directory.mkdir(parents=True)
-    schedule = plan(task.scenario, task.seed, task.seconds, usable(task.nodes))
+    schedule = plan(task.scenario, task.seed, task.seconds, usable(task.nodes, task.project is not None))
     written = [each._asdict() for each in schedule]
     (task.directory / "schedule.json").write_text(json.dumps(written, indent=1) + "\n")
-    cluster = Cluster(
-        f"{PROJECT}{task.nodes}", task.nodes, image=task.image, environment=task.scenario.settings,
-        data_mib=task.scenario.data_mib,
-    )  # fmt: skip
+    cluster = task.cluster()
     with Recorder(task.directory / HISTORY) as recorder:
         recorder.add(about(task))
         ticking = asyncio.get_running_loop().create_task(_tick(recorder, progress))
@@ -113,7 +128,7 @@ class _Course:
     def __init__(self, task: Task, cluster: Cluster, recorder: Recorder, progress: Progress) -> None:
         self._task, self._cluster, self._recorder, self._progress = task, cluster, recorder, progress
         urls = [cluster.url(node) for node in range(task.nodes)]
-        self._workload = Workload(recorder, urls, task.seed, task.seconds)
+        self._workload = Workload(recorder, urls, task.seed, task.seconds, shared=task.project is not None)
 
     async def load(self, schedule: Sequence[Round]) -> None:
         """Warm up, go through the rounds, let the clients end."""

@@ -49,6 +49,7 @@ COMMANDS = {
     "run": run, "local": local, "stop": stop, "clean": clean,
     "build": containers.build, "test": testing.test, "lint": testing.lint,
     "sim": testing.sim, "bench": testing.bench, "chaos": testing.chaos,
+    "chaos-clean": testing.chaos_clean,
 }
 
 

@@ -79,11 +79,18 @@ def chaos() -> None:
     """The chaos harness; what is set in the environment goes to its command line."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
     command = [python, "-m", "chaos"]
-    for name in ("scenario", "seed", "seconds", "nodes", "planted", "check"):
+    for name in ("scenario", "seed", "seconds", "nodes", "planted", "check", "attach"):
         if os.environ.get(name.upper()):
             command += [f"--{name}", os.environ[name.upper()]]
     command += [f"--{name}" for name in ("list", "regressions") if os.environ.get(name.upper())]
     raise SystemExit(_returncode(command))
+
+
+def chaos_clean() -> None:
+    """What chaos runs have left; with ATTACH what they have broken."""
+    python = str(virtualenv.ensure("requirements-dev.txt"))
+    project = os.environ.get("ATTACH")
+    raise SystemExit(_returncode([python, "-m", "chaos.clean", *(["mend", project] if project else [])]))
 
 
 def _ensure_browser() -> None:
@@ -108,4 +115,14 @@ def _call(command: list[str], failure: str) -> None:
 
 
 def _returncode(command: list[str]) -> int:
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    """Run it to its end. On Ctrl-C, which it has got, too, it is waited for: it may have to clean up."""
+    interrupted = False
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while process.poll() is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return process.returncode

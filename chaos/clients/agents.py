@@ -25,7 +25,9 @@ from chaos.clients.tries import Attempt, Caller, Request, send
 from chaos.history import Kind, Op, Status
 from chaos.recorder import Recorder
 
-STREAM, CLASSIC = "stream", "classic"
+MINE = "rmq-chaos."
+"""How the names of all topics of a run begin."""
+STREAM, CLASSIC = f"{MINE}stream", f"{MINE}classic"
 """The topic of those with keys, and that of those without."""
 RECEIVE_MAX, BATCH_MAX = 10, 5
 PATIENT_S = 8.0
@@ -34,12 +36,17 @@ POLL_EVERY_S, POLL_TIMEOUT_S = 0.1, 0.5
 
 
 class Agent:
-    """What all have in common: name, cluster, pace, and where to write down what came of an operation."""
+    """What all have in common: name, cluster, pace, and where to write down what came of an operation.
+
+    `shared`: others use the cluster, too, so that topics not of this run are none of its business.
+    """
 
     def __init__(
-        self, name: str, recorder: Recorder, urls: Sequence[str], node: int, every_s: float, seed: int
-    ) -> None:
+        self, name: str, recorder: Recorder, urls: Sequence[str], node: int, every_s: float, seed: int,
+        shared: bool = False,
+    ) -> None:  # fmt: skip
         self.name = name
+        self.shared = shared
         self.recorder = recorder
         self.urls = urls
         self.node = node % len(urls)
@@ -138,7 +145,7 @@ async def creator(agent: Agent, over: asyncio.Event) -> None:
     """Several of these go through the same names at the same pace, so that they race for each."""
     caller, began = agent.caller(), agent.recorder.now()
     while not over.is_set():
-        name = f"topic-{int((agent.recorder.now() - began) / agent.every_s)}"
+        name = f"{MINE}topic-{int((agent.recorder.now() - began) / agent.every_s)}"
         attempt = await caller.call(Request("PUT", "/topic", {"topic": name}))
         created: bool | None = True if attempt.outcome == "ok" else None
         if attempt.last.code == "topic_taken":
@@ -164,7 +171,8 @@ async def list_topics(agent: Agent, http: httpx.AsyncClient) -> bool:
     answer = await send(http, agent.urls[agent.node], Request("GET", "/topic"), PATIENT_S)
     found = answer.known == "ok"
     attempt = Attempt("ok" if found else "fail", answer, agent.node, 1, start, agent.recorder.now())
-    agent.record("list", "", attempt, names=answer.json()["topics"] if found else [])
+    names = answer.json()["topics"] if found else []
+    agent.record("list", "", attempt, names=[each for each in names if each.startswith(MINE) or not agent.shared])
     return found
 
 

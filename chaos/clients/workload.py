@@ -45,11 +45,13 @@ CREWS = (
 
 
 class Workload:
-    """All clients of one run, on nodes at `urls`. `seconds`: how long the run will be."""
+    """All clients of one run, on nodes at `urls`. `seconds`: how long the run will be. `shared`: see Agent."""
 
-    def __init__(self, recorder: Recorder, urls: Sequence[str], seed: int, seconds: float) -> None:
+    def __init__(
+        self, recorder: Recorder, urls: Sequence[str], seed: int, seconds: float, shared: bool = False
+    ) -> None:
         self._recorder, self._urls, self._seed = recorder, urls, seed
-        self._seconds = seconds
+        self._seconds, self._shared = seconds, shared
         self._over, self._all_over = asyncio.Event(), asyncio.Event()
         self._clients: list[asyncio.Task[None]] = []
         self._pollers: list[asyncio.Task[None]] = []
@@ -137,4 +139,4 @@ class Workload:
 
     def _agent(self, name: str, node: int, every_s: float) -> Agent:
         every_s = every_s or max(0.1, self._seconds / NAMES)
-        return Agent(name, self._recorder, self._urls, node, every_s, self._seed)
+        return Agent(name, self._recorder, self._urls, node, every_s, self._seed, self._shared)

@@ -47,6 +47,7 @@ class Fault:
     """`during` goes on from the proof until the event is set, then says what it did.
 
     `healthy_majority`: a majority stays up and connected, so acknowledgements must go on. `needs_nodes`: 3 or 5.
+    `own_cluster`: not for a borrowed one: it deletes data, or needs disks and settings that a run makes for itself.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Fault:
     prove_healed: Look
     healthy_majority: bool
     needs_nodes: int = 3
+    own_cluster: bool = False
     during: During | None = None
 
 

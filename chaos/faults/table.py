@@ -87,16 +87,17 @@ _ALL = (
     Fault(
         name="cut-catch-up", text="a killed follower needs a snapshot, and is cut off while it gets it",
         choose=model.follower, inject=catch_up.cut_catch_up, prove=catch_up.is_cut_off,
-        heal=catch_up.heal, prove_healed=catch_up.has_installed, healthy_majority=True,
+        heal=catch_up.heal, prove_healed=catch_up.has_installed, healthy_majority=True, own_cluster=True,
     ),
     Fault(
         name="disk-full", text="the leader's disk takes no more", choose=model.leader, inject=disks.fill,
         prove=disks.are_full, heal=disks.empty, prove_healed=disks.are_empty, healthy_majority=False,
+        own_cluster=True,
     ),
     Fault(
         name="wiped-disk", text="a node is killed and starts with an empty disk", choose=model.anyone,
         inject=disks.wipe, prove=disks.are_wiped, heal=processes.start, prove_healed=probes.whole,
-        healthy_majority=True,
+        healthy_majority=True, own_cluster=True,
     ),
 )  # fmt: skip
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from chaos.cluster import Cluster
 from chaos.override import FILES, REPOSITORY
+from chaos.own import OwnCluster
 
 __all__ = ["FILES", "REPOSITORY", "Stack", "command", "free_ports"]
 
@@ -37,7 +37,7 @@ def command(*parts: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
-class Stack(Cluster):
+class Stack(OwnCluster):
     """`size` nodes under project `name`; nodes are counted from 0 as in the cluster file."""
 
     def __init__(self, name: str, size: int = 3) -> None:

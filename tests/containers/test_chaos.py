@@ -1,37 +1,68 @@
-"""The chaos harness from end to end: the command line that CI types, on a real cluster, in half a minute."""
+"""The chaos harness from end to end: the command line that CI types, on real clusters, and what it leaves behind."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chaos import clean, engine
+from chaos.cluster import Cluster
 from chaos.history import Op, read
+from chaos.own import PROJECT
+from tests.containers.stack import Stack, command
 
 ROOT = Path(__file__).resolve().parents[2]
+SHORT_LIST = ("kill-leader", "pause-leader", "isolate-leader", "mute-leader", "rolling-restart")
+THREE = f"{PROJECT}3"
+
+
+def chaos(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "chaos", *arguments]
 
 
 def run(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chaos", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
+    return subprocess.run(chaos(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
-@pytest.mark.timeout(200)
-def test_leader_kills_pass_and_leave_a_report(image: str) -> None:
-    done = run("--scenario", "kill-leader", "--seconds", "30", "--seed", "5", "--image", image, timeout_s=180)
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = Path(done.stdout.split()[-1])
-    verdict = json.loads((report.parent / "verdict.json").read_text())
-    (scenario,) = verdict["scenarios"]
-    assert (verdict["overall"], scenario["verdict"], scenario["seed"]) == ("passed", "passed", 5)
-    assert len(scenario["figures"]["rounds"]) >= 2
-    for name in scenario["files"]:
-        assert (report.parent / name).stat().st_size > 0
-    assert "kill-leader passed" in report.read_text()
-    history = report.parent / "kill-leader" / "history.jsonl"
+@pytest.fixture(scope="module")
+def short(image: str) -> subprocess.CompletedProcess[str]:
+    """What CI runs each time: 20 s of each of these."""
+    listed = ",".join(SHORT_LIST)
+    return run("--scenario", listed, "--seconds", "20", "--seed", "5", "--image", image, timeout_s=500)
+
+
+@pytest.fixture(scope="module")
+def report(short: subprocess.CompletedProcess[str]) -> Path:
+    """The folder of its report."""
+    assert short.returncode in (0, 1), short.stderr
+    return Path(short.stdout.split()[-1]).parent
+
+
+@pytest.mark.timeout(520)
+@pytest.mark.parametrize("name", SHORT_LIST)
+def test_the_short_list_passes(name: str, report: Path) -> None:
+    verdict = json.loads((report / "verdict.json").read_text())
+    (scenario,) = (each for each in verdict["scenarios"] if each["scenario"] == name)
+    assert (scenario["verdict"], scenario["reasons"], scenario["seed"]) == ("passed", [], 5)
+    assert scenario["figures"]["rounds"]
+    for file in scenario["files"]:
+        assert (report / file).stat().st_size > 0
+
+
+def test_a_green_list_ends_with_0_and_leaves_a_report(short: subprocess.CompletedProcess[str], report: Path) -> None:
+    assert short.returncode == 0, short.stdout + short.stderr
+    assert json.loads((report / "verdict.json").read_text())["overall"] == "passed"
+    assert all(name in (report / "report.html").read_text() for name in SHORT_LIST)
+    history = report / "kill-leader" / "history.jsonl"
     assert sum(isinstance(record, Op) and record.outcome == "ok" for record in read(history)) > 5000
     again = run("--check", str(history.parent))
     assert (again.returncode, again.stdout.splitlines()[0]) == (0, "kill-leader, seed 5: passed")
@@ -45,9 +76,10 @@ def test_leader_kills_pass_and_leave_a_report(image: str) -> None:
         (["--seconds", "1"], "at least 20"),
         (["--planted", "nothing"], "early-ack"),
         (["--check", "/nonexistent"], "/nonexistent"),
+        (["--attach", "no-such-project"], "no-such-project"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_sentence(arguments: list[str], says: str) -> None:
+def test_what_makes_no_sense_is_refused_in_a_sentence(image: str, arguments: list[str], says: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
@@ -58,3 +90,108 @@ def test_the_list_names_every_scenario() -> None:
     done = run("--list")
     assert done.returncode == 0
     assert "kill-leader" in done.stdout and "PLANTED=early-ack" in done.stdout
+
+
+# -- what is left behind ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The harness in the background."""
+    with subprocess.Popen(
+        chaos(*arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def eventually(look: Callable[[], Any], within_s: float = 60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not look():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.2)
+
+
+def left(project: str) -> list[str]:
+    """Names of what there is of a run's cluster."""
+    names: list[str] = []
+    for kind in (["ps", "-a", "--format={{.Names}}"], ["network", "ls", "--format={{.Name}}"], ["volume", "ls", "-q"]):
+        for label in (engine.PROJECT, engine.ADDED):
+            names += command("docker", *kind, "--filter", f"label={label}={project}").split()
+    return names
+
+
+def is_up() -> bool:
+    return sum(name.startswith(THREE) and "node" in name for name in left(THREE)) >= 6
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_harness_nothing_is_left(image: str, blow: signal.Signals) -> None:
+    with running("--scenario", "pause-follower", "--seconds", "60", "--image", image) as process:
+        eventually(is_up)
+        time.sleep(2.0)
+        process.send_signal(blow)
+        process.wait(60)
+        assert process.returncode == (1 if blow == signal.SIGINT else -blow)
+        if blow == signal.SIGINT:
+            assert process.stderr is not None and "Traceback" not in process.stderr.read()
+            assert left(THREE) == []
+    eventually(lambda: left(THREE) == [] and not list(clean.TEMPORARY.glob(f"{THREE}-*")))
+
+
+def test_clean_removes_what_is_left_and_nothing_else(image: str) -> None:
+    labels = {engine.ADDED: THREE}
+    engine.client().networks.create(f"{THREE}_forgotten", internal=True, labels=labels)
+    other = engine.client().networks.create("rmqtest_other", internal=True)
+    try:
+        assert clean.main([]) == 0
+        assert left(THREE) == []
+        assert [each.name for each in engine.client().networks.list(names=["rmqtest_other"])] == ["rmqtest_other"]
+    finally:
+        other.remove()
+
+
+# -- somebody's cluster -------------------------------------------------------------------------------------
+
+
+def topics(cluster: Cluster) -> list[str]:
+    return [each["name"] for each in cluster.get(cluster.leader(), "/v1/topics", 5.0)["items"]]
+
+
+def test_a_cluster_with_topics_of_others_is_not_touched(stack: Stack) -> None:
+    stack.create(0, "orders")
+    done = run("--attach", stack.name, "--scenario", "kill-leader")
+    assert (done.returncode, "orders" in done.stderr, "--beside-other-topics" in done.stderr) == (2, True, True)
+    assert topics(stack) == ["orders"]
+
+
+@pytest.mark.timeout(200)
+def test_somebodys_cluster_is_broken_mended_and_given_back(stack: Stack) -> None:
+    stack.create(0, "orders")
+    stack.publish(0, "orders", "kept")
+    before = [stack.inspect(node)["Id"] for node in stack.nodes]
+    done = run(
+        "--attach", stack.name, "--beside-other-topics", "--scenario", "kill-leader", "--seconds", "20", timeout_s=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [stack.inspect(node)["Id"] for node in stack.nodes] == before
+    assert topics(stack) == ["orders"]
+    assert stack.drain(0, "orders") == ["kept"]
+
+
+@pytest.mark.timeout(200)
+def test_somebodys_cluster_is_mended_after_a_harness_that_was_killed(stack: Stack) -> None:
+    with running("--attach", stack.name, "--beside-other-topics", "--scenario", "isolate-leader") as process:
+        eventually(lambda: any(str(stack.peers.name) not in stack.networks(node) for node in stack.nodes))
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    eventually(lambda: all(stack.get(node, "/readyz") for node in stack.nodes) and topics(stack) == ["orders"])
+    assert all(str(stack.peers.name) in stack.networks(node) for node in stack.nodes)
+
+
+@pytest.mark.parametrize(("name", "says"), [("wiped-disk", "its own"), ("split", "more nodes")])
+def test_what_is_not_for_somebodys_cluster_is_refused(stack: Stack, name: str, says: str) -> None:
+    done = run("--attach", stack.name, "--beside-other-topics", "--scenario", name)
+    assert done.returncode == 2 and says in done.stderr, done.stderr

@@ -21,6 +21,7 @@ from chaos import engine, gather
 from chaos.alone import InUse
 from chaos.cluster import Cluster, ClusterError
 from chaos.faults import FAULTS, Fault, Targets, View, catch_up, cuts, disks, firewall, networks, probes, processes
+from chaos.own import OwnCluster
 from chaos.scenarios import SMALL_LOG
 from tests.containers.stack import free_ports
 
@@ -42,7 +43,8 @@ def five(image: str) -> Iterator[Cluster]:
 
 def running(image: str, size: int, data_mib: int | None) -> Iterator[Cluster]:
     name = f"rmqtest{uuid.uuid4().hex[:8]}"
-    with Cluster(name, size, image=image, environment=SMALL_LOG, data_mib=data_mib, ports=free_ports(size)) as cluster:
+    own = OwnCluster(name, size, image=image, environment=SMALL_LOG, data_mib=data_mib, ports=free_ports(size))
+    with own as cluster:
         yield cluster
         processes.pause(cluster, (0,))
         processes.kill(cluster, (1,))
@@ -166,7 +168,7 @@ def test_a_bridge_of_five(five: Cluster) -> None:
 
 
 def test_a_second_run_of_the_name_is_refused_and_disturbs_nothing(three: Cluster, image: str) -> None:
-    with pytest.raises(InUse, match=three.name), Cluster(three.name, 3, image=image):
+    with pytest.raises(InUse, match=three.name), OwnCluster(three.name, 3, image=image):
         pytest.fail("two runs of one name")
     assert probes.whole(three, ()).ok
 
