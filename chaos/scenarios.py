@@ -69,7 +69,7 @@ DEFAULT = (
     Scenario(
         "snapshot", "cut off in the middle of catching up by a snapshot", ("cut-catch-up",), settings=SMALL_LOG
     ),
-    Scenario("disk-full", "the leader's disk is full", ("disk-full",), data_mib=256),
+    Scenario("disk-full", "the leader's disk is full", ("disk-full",), data_mib=512),
     Scenario("wiped-disk", "a node comes back with an empty disk", ("wiped-disk",)),
     Scenario(
         "mixed", "anything, at random",

@@ -71,6 +71,7 @@ class Machine:
         self._descriptor = -1 if self.path == files.MEMORY else os.open(self.path, os.O_RDONLY)
         self._state = State(connection)
         self._shrinker = upkeep.Shrinker(connection)
+        self._growth = None if self.path == files.MEMORY else upkeep.Growth(self.path)
         self._durable_index = 0
         self._publish_position()
 
@@ -113,6 +114,8 @@ class Machine:
                 raise StateFull("no disk space for the state") from error
             raise
         self._shrinker.after_commit()
+        if self._growth is not None:
+            self._growth.after_commit()
         self._publish_position()
         return answers
 
@@ -170,6 +173,11 @@ class Machine:
 
     # --- durability, from other threads
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the database's own files have grown so far that they need a `checkpoint`."""
+        return self._growth is not None and self._growth.is_due
+
     def checkpoint(self) -> int:
         """Bring the state to the disk. -> the applied index up to which it surely is there. Blocks its thread, not the
         writer."""
@@ -183,9 +191,11 @@ class Machine:
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
-                    upkeep.backfill(self.path, self._descriptor, self._gate)
+                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._gate)
                     with self._gate:
                         upkeep.shrink_wal(self.path, self._connection)
+                    if self._growth is not None:
+                        self._growth.after_checkpoint(left_bytes)
             finally:
                 self._upkeep.release()
         return self._durable_index

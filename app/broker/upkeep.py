@@ -13,6 +13,9 @@ for nobody, but completes only if nobody commits meanwhile, which under a steady
 are made until one is quick, and a last one with the writer held off. The database file is synced between them, since
 SQLite leaves all of that to the last. On a slow day the last pass is left for later, within limits.
 
+When. A commit of one small message writes some 13 KB into the write-ahead log, a hundred times what it adds to the
+node's own log: so it says itself when it has grown so far that it is time for a backfill (`Growth`).
+
 Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
 a queue that was drained becomes small again. The write-ahead log's file, grown while a copy held it, is cut at its
 next restart, by a bounded piece each time.
@@ -63,13 +66,14 @@ def make_durable(path: str) -> None:
     sync_directory(path)
 
 
-def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> None:
+def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int:
     """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
-    Entering `writer_held_off` keeps the writer from committing. A full disk is left for another time."""
+    Entering `writer_held_off` keeps the writer from committing. -> the bytes of a long one that were left for another
+    time, on a slow day or a full disk."""
     with _wal(path) as wal:
         wal_bytes = 0 if wal is None else wal_bytes_used(wal)
     if wal_bytes < WAL_BACKFILL_BYTES:
-        return
+        return 0
     try:
         with contextlib.closing(connect(path)) as connection:
             for _ in range(PASSES_MAX):
@@ -82,9 +86,11 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
             if is_quick or wal_bytes > WAL_BYTES_MAX:
                 with writer_held_off:
                     _pass(connection)
+                return 0
     except (sqlite3.Error, OSError) as error:
         if not is_full(error):
             raise
+    return wal_bytes
 
 
 def wal_bytes_used(wal: int) -> int:
@@ -125,6 +131,32 @@ def shrink_wal(path: str, writer: sqlite3.Connection) -> None:
     with contextlib.suppress(FileNotFoundError):
         limit_bytes = max(WAL_KEPT_BYTES, os.path.getsize(path + "-wal") - WAL_CUT_BYTES)
         writer.execute(f"PRAGMA journal_size_limit = {limit_bytes}").fetchall()
+
+
+class Growth:
+    """Whether the write-ahead log of the database at `path` has grown so far that a checkpoint is due."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._commits = 0
+        self._left_bytes = 0
+        self.is_due = False
+
+    def after_commit(self) -> None:
+        """Look now and then."""
+        self._commits += 1
+        if self._commits % LOOK_EVERY_COMMITS == 0:
+            limit_bytes = max(WAL_BACKFILL_BYTES, self._left_bytes + WAL_BACKFILL_BYTES // 2)
+            self.is_due = self._used_bytes() >= limit_bytes
+
+    def after_checkpoint(self, left_bytes: int) -> None:
+        """What was left for another time is tried again when something has come to it."""
+        self._left_bytes = left_bytes
+        self.is_due = False
+
+    def _used_bytes(self) -> int:
+        with _wal(self._path) as wal:
+            return 0 if wal is None else wal_bytes_used(wal)
 
 
 class Shrinker:

@@ -1,8 +1,9 @@
 """When the state is made durable, and how much of the log is then let go.
 
 The log may drop an entry only when the state that contains it is durable without the log. So: after so many
-bytes applied, checkpoint the state in the background, then drop what lies behind, less a stretch that is kept
-for followers that are a little late (a snapshot is dearer), and less what a snapshot under way builds on.
+bytes applied, or when the state's own files ask for it, checkpoint the state in the background, then drop what lies
+behind, less a stretch that is kept for followers that are a little late (a snapshot is dearer), and less what a
+snapshot under way builds on.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Compaction:
         """Count what was applied; start a checkpoint when it is time."""
         size = sum(len(item.command or b"") for item in items) + len(items) * ENTRY_OVERHEAD_BYTES
         self._since_bytes += size
-        if self._since_bytes >= self._every_bytes and not self._running:
+        is_due = self._since_bytes >= self._every_bytes or self._machine.checkpoint_due
+        if is_due and not self._running:
             self._since_bytes = 0
             self._running = True
             self._around.background.run(self._machine.checkpoint, self._durable)

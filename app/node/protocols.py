@@ -57,6 +57,11 @@ class StateMachine(Protocol):
         """Answers, None for what is no command. Raises StateFull, having changed nothing, when out of disk."""
         ...
 
+    @property
+    def checkpoint_due(self) -> bool:
+        """The state's own files have grown: a checkpoint makes them small again."""
+        ...
+
     def checkpoint(self) -> int:
         """Make the state durable; returns the applied index that is. Any thread."""
         ...

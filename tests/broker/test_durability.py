@@ -210,6 +210,28 @@ def test_the_used_part_of_a_write_ahead_log_is_measured_by_its_salts(
     assert used() == 0
 
 
+def test_many_small_commits_ask_for_a_checkpoint_long_before_the_log_would(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chaos, disk-full seed 101: a node filled its own disk, since it waited for 128 MiB of its log."""
+    monkeypatch.setattr(upkeep, "LOOK_EVERY_COMMITS", 4)
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 1 << 20)
+    monkeypatch.setattr(upkeep, "WAL_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(upkeep, "QUICK_S", 60.0)
+    published, checkpoints, longest = 0, 0, 0
+    while checkpoints < 3:
+        stored.publish(b"small")
+        published += 1
+        longest = max(longest, os.path.getsize(path + "-wal"))
+        if stored.machine.checkpoint_due:
+            stored.machine.checkpoint()
+            checkpoints += 1
+            assert not stored.machine.checkpoint_due
+        assert published < 2000
+    assert published > 3 * 20, "it does not ask all the time"
+    assert longest < 3 << 19
+
+
 def test_a_write_ahead_log_that_grew_is_cut_piece_by_piece(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

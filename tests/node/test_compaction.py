@@ -17,6 +17,7 @@ class World:
     def __init__(self, last: int, durable: int, oldest_copy: int | None = None):
         self.dropped: list[int] = []
         self.checkpoints = 0
+        self.checkpoint_due = False
         self.last, self.durable = last, durable
         self.first_index = 1
         self.log = SimpleNamespace(base_index=0, compact=self._given_up)
@@ -79,3 +80,13 @@ def test_no_checkpoint_before_it_is_time() -> None:
     world = World(last=10, durable=10)
     apply_one(world.compaction(every_bytes=5_000, retain_bytes=20_000), 10)
     assert world.checkpoints == 0
+
+
+def test_a_state_whose_own_files_have_grown_is_checkpointed_however_short_the_log_is() -> None:
+    world = World(last=1, durable=1)
+    compaction = world.compaction(every_bytes=50_000, retain_bytes=20_000)
+    apply_one(compaction, 1)
+    assert world.checkpoints == 0
+    world.checkpoint_due = True
+    apply_one(compaction, 2)
+    assert world.checkpoints == 1
