@@ -3,7 +3,8 @@
 Rules of this file:
 - The spare has a fixed name. It takes that name only when its zeros are durable, so whatever bears it can be used.
 - Anything that ends in `.tmp` is a blank from a former life that never became a segment: it is removed at start.
-- All methods may be called from any thread; `prepare` may run beside appends.
+- All methods may be called from any thread; `prepare` may run beside appends. So a spare that is taken loses its name
+  at once: the next one, made before the append has given the first its own, would else replace it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Spares:
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
+        self._path = f"{directory}/{_NAME}"
         self._lock = threading.Lock()
         self._spare: Blank | None = None
         self._made = 0
@@ -52,9 +54,8 @@ class Spares:
                     made = self._allocate(self._segment_bytes)
                 except LogFull:
                     return False
-                path = f"{self._directory}/{_NAME}"
-                self._fs.rename(made.path, path)
-                self._spare = Blank(made.file, path, made.size_bytes)
+                self._fs.rename(made.path, self._path)
+                self._spare = Blank(made.file, self._path, made.size_bytes)
             return True
 
     def take(self, sizes: Sequence[int]) -> list[Blank]:
@@ -75,8 +76,10 @@ class Spares:
                         blank.file.close()
                         self._fs.unlink(blank.path)
                 raise
-            self._spare = spare
-            return taken
+            if spare is self._spare:
+                return taken
+            self._spare = None
+            return [self._unnamed(blank) if blank.path == self._path else blank for blank in taken]
 
     def size_bytes(self) -> int:
         """What the spare takes on disk."""
@@ -90,9 +93,17 @@ class Spares:
                 self._spare.file.close()
                 self._spare = None
 
-    def _allocate(self, size_bytes: int) -> Blank:
+    def _unnamed(self, spare: Blank) -> Blank:
+        path = self._unfinished()
+        self._fs.rename(spare.path, path)
+        return Blank(spare.file, path, spare.size_bytes)
+
+    def _unfinished(self) -> str:
         self._made += 1
-        path = f"{self._directory}/{self._made}{_UNFINISHED}"
+        return f"{self._directory}/{self._made}{_UNFINISHED}"
+
+    def _allocate(self, size_bytes: int) -> Blank:
+        path = self._unfinished()
         try:
             return Blank(self._fs.allocate(path, size_bytes), path, size_bytes)
         except OSError as error:
