@@ -91,6 +91,7 @@ class Process:
             disk=self._disk,
             background=BackgroundThread(post, fail_stop),
             now_ms=lambda: time.time_ns() // 1_000_000,
+            elapsed_ms=lambda: time.monotonic_ns() // 1_000_000,
             soon=self._guard.soon,
             later=self._guard.later,
         )

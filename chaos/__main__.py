@@ -94,7 +94,7 @@ def _list() -> None:
     for scenario in DEFAULT:
         print(f"{scenario.name:<17} {scenario.nodes} nodes  {scenario.text}")
     for plant in planted.PLANTS:
-        print(f"PLANTED={plant.name:<9} {plant.scenario}: {plant.text}")
+        print(f"PLANTED={plant.name:<15} {plant.scenario}: {plant.text}")
 
 
 def _tasks(options: argparse.Namespace, root: Path) -> list[Task]:

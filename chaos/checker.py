@@ -4,8 +4,11 @@
 
 What is promised, and checked here exactly:
 
-  - Each topic is a first-in, first-out queue, linearizable in real time: nothing acknowledged is lost, nothing is made
-    up, doubled or reordered, and "nothing waits" is true when it is said.
+  - A topic whose messages are done when they are handed out is a first-in, first-out queue, linearizable in real time:
+    nothing acknowledged is lost, nothing is made up, doubled or reordered, and "nothing waits" is true when it is said.
+  - In a topic whose messages are leased none is lost before it is acked, nor as a dead letter; none is handed out again
+    before its lease is over or it was given back, none ever after an ack; deliveries are counted without a gap; delays
+    are kept; first deliveries go in order, and a group waits for the one in front.
   - The list of topics is linearizable: each is made once, and seen by all from then on.
   - At most one node leads in a term; nodes at one index have one state; committed logs agree.
 
@@ -16,9 +19,11 @@ Semantics, as settled here:
   - A publish of several values is one step: all of them, together, in order; or none. A receive that was answered is
     one step too: it takes all its values from the front at once. It may take fewer than it asked for.
   - A receive of unknown outcome that asked for k may have taken up to k messages, each at a time of its own (one step
-    in truth; this is the weaker demand, and keeps the method exact).
+    in truth; this is the weaker demand, and keeps the method exact). On a lease: each of them for that long.
   - Sequences grow along the queue, not necessarily by one. A message is received under the sequence that it was
     acknowledged with.
+  - Leases and delays run by the cluster's clock: nothing ends early, measured from the start of what began it, with
+    `deliveries.CLOCK_S` granted. How late something ends is not judged.
   - Messages may wait for ever where nobody looked; that is `missing` evidence, as is all else that a full
     run shows and this history does not. A verdict without evidence is none: look at `missing` too.
 
@@ -38,7 +43,7 @@ from chaos.checks.logs import Logs
 from chaos.checks.messages import Messages
 from chaos.checks.states import States
 from chaos.checks.topics import Topics
-from chaos.history import Final, LogPiece, Op, Record, Run, Status
+from chaos.history import Final, LogPiece, Op, Record, Run, Status, Topic
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ def check(records: Iterable[Record]) -> Report:
     for line, record in enumerate(records, 1):
         if isinstance(record, Op):
             counts.setdefault(record.kind, Counter())[record.outcome] += 1
-            (messages if record.kind in ("publish", "receive") else topics).add(line, record)
+            (topics if record.kind in ("create", "list") else messages).add(line, record)
+        elif isinstance(record, Topic):
+            messages.made(record)
         elif isinstance(record, Status):
             leaders.add(line, record)
             states.add(line, record)

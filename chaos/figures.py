@@ -3,7 +3,8 @@
 What is counted, exactly:
 
   - Acknowledged operation: one that was answered `ok` and changed something, that is a publish, a receive that brought
-    at least one message, or a creation that made the topic. A batch is one. Its moment is its `end`.
+    at least one message, an ack, nack or extend that was done for at least one, or a creation that made the topic. A
+    batch is one. Its moment is its `end`.
   - Acknowledgement, where gaps are measured: a publish answered `ok`, by any client, to any topic. Its moment is its
     `end`. Publishes that failed or are unknown count for nothing.
   - Window: from the start of the first publish to the end of the last, acknowledged or not, as long as somebody tried;
@@ -133,7 +134,7 @@ def changes(op: Op) -> bool:
     """It is an acknowledged operation, as defined above."""
     if op.outcome != "ok":
         return False
-    return op.kind == "publish" or (op.kind == "receive" and bool(op.values)) or op.created is True
+    return op.kind == "publish" or (op.kind == "receive" and bool(op.values)) or None in op.codes or op.created is True
 
 
 def measure(records: Iterable[Record]) -> Figures:

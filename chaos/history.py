@@ -18,7 +18,9 @@ from typing import BinaryIO, Literal, TypeAlias
 
 import msgspec
 
-Kind: TypeAlias = Literal["publish", "receive", "create", "list"]
+Kind: TypeAlias = Literal["publish", "receive", "ack", "nack", "extend", "count", "create", "list"]
+SETTLES = frozenset({"ack", "nack", "extend"})
+"""Kinds of operations on what was leased."""
 Outcome: TypeAlias = Literal["ok", "fail", "unknown"]
 PhaseName: TypeAlias = Literal["warm", "faults", "heal", "drain", "gather", "end"]
 Step: TypeAlias = Literal["inject", "prove", "heal", "prove_healed"]
@@ -52,14 +54,28 @@ class Phase(_Record, frozen=True, kw_only=True, tag="phase"):
     at: float
 
 
+class Topic(_Record, frozen=True, kw_only=True, tag="topic", omit_defaults=True):
+    """How a topic was made, where that is not as usual: a message that was handed out `max_deliveries` times without an
+    ack goes to `dead_letter_topic`."""
+
+    name: str
+    max_deliveries: int
+    dead_letter_topic: str
+
+
 class Op(_Record, frozen=True, kw_only=True, tag="op", omit_defaults=True):
     """One operation of one client, over all tries that it made with one key; without a key there is one try.
 
     `ok`: answered. `fail`: surely did not happen. `unknown`: nobody can say; `end` is when the client gave up, the
     effect may come at any later time, or never. `node` is the one asked last.
 
-    publish: `values` are texts, each published once in a run; `sequences` stand beside them when ok.
-    receive: up to `max` (at least 1) asked for; `values` and `sequences` when ok, empty when nothing waited.
+    publish: `values` are texts, each published once in a run; `groups` stand beside them where they have some;
+             `delay_s` holds for all. `sequences` stand beside them when ok.
+    receive: up to `max` (at least 1) asked for, for `lease_s`; 0: they are done when they are handed out. `values` and
+             `sequences` when ok, empty when nothing waited; with a lease `tokens`, `deliveries` and `groups` as well.
+    ack, nack, extend: of these `tokens`; a nack with `delay_s`, an extend to `lease_s` from then on. `codes` stand
+             beside them when ok: null where it was done, else why not.
+    count:   `left` when ok: so many messages are stored, leased and delayed ones too.
     create:  `created` when ok: true, it was made by this; false, it was there.
     list:    `names` when ok, in the order answered; `topic` is empty.
 
@@ -78,7 +94,14 @@ class Op(_Record, frozen=True, kw_only=True, tag="op", omit_defaults=True):
     keyed: bool = False
     values: list[str] = []
     sequences: list[int] = []
+    groups: list[str | None] = []
     max: int = 0
+    tokens: list[str] = []
+    deliveries: list[int] = []
+    lease_s: float = 0.0
+    delay_s: float = 0.0
+    codes: list[str | None] = []
+    left: int | None = None
     created: bool | None = None
     names: list[str] = []
 
@@ -87,11 +110,25 @@ class Op(_Record, frozen=True, kw_only=True, tag="op", omit_defaults=True):
             raise ValueError(f"an operation ends ({self.end}) before it starts ({self.start}): mend the client's clock")
         if self.kind == "receive" and self.max < 1:
             raise ValueError("a receive says how many it asked for: set `max`")
-        answered = self.sequences or self.names or self.created is not None or (self.kind == "receive" and self.values)
-        if self.outcome != "ok" and answered:
-            raise ValueError(f"an operation that is {self.outcome} has no answer: leave it out")
-        if self.outcome == "ok" and self.kind == "create" and self.created is None:
+        if self.kind == "publish" and self.groups and len(self.groups) != len(self.values):
+            raise ValueError("groups stand beside values, one for each: set `groups`")
+        if self.kind in SETTLES and not self.tokens:
+            raise ValueError(f"{self.kind} is of some deliveries: set `tokens`")
+        if self.kind == "extend" and not self.lease_s > 0:
+            raise ValueError("an extend says for how long: set `lease_s`")
+        if self.outcome != "ok":
+            if self._answered():
+                raise ValueError(f"an operation that is {self.outcome} has no answer: leave it out")
+        elif self.kind == "create" and self.created is None:
             raise ValueError("a creation that is ok says whether it made the topic: set `created`")
+        elif self.kind == "count" and self.left is None:
+            raise ValueError("a count that is ok says how many are left: set `left`")
+        elif self.kind in SETTLES and len(self.codes) != len(self.tokens):
+            raise ValueError(f"{self.kind} that is ok says what came of each token: set `codes`")
+
+    def _answered(self) -> bool:
+        told = self.sequences or self.names or self.codes or self.created is not None or self.left is not None
+        return bool(told or (self.kind == "receive" and (self.values or self.tokens or self.deliveries)))
 
 
 class Status(_Record, frozen=True, kw_only=True, tag="status"):
@@ -147,7 +184,7 @@ class Final(_Record, frozen=True, kw_only=True, tag="final"):
     state_hash: str
 
 
-Record: TypeAlias = Run | Phase | Op | Status | FaultStep | Redundant | LogPiece | Final
+Record: TypeAlias = Run | Phase | Topic | Op | Status | FaultStep | Redundant | LogPiece | Final
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode

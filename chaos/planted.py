@@ -110,6 +110,48 @@ PLANTS = (
         ),
         (SLOW_START,),
     ),
+    Planted(
+        "forgotten-ack", "an ack of a message that was handed out before is answered, and then forgotten", "calm", 60.0,
+        frozenset({"after_ack", "double_ack"}),
+        (
+            Edit(
+                "app/broker/settle.py",
+                """    subscription.leased -= 1
+    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+""",
+                """    if item.deliveries > 1:
+        return give_back(state, topic, subscription, item, 0, nacked=False)
+    subscription.leased -= 1
+    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+""",
+            ),
+        ),
+    ),
+    Planted(
+        "short-lease", "a lease ends when half of it is over", "calm", 60.0, frozenset({"early"}),
+        (
+            Edit(
+                "app/broker/receive.py",
+                """    due_ms = state.numbers.time_ms + lease_ms
+""",
+                """    due_ms = state.numbers.time_ms + lease_ms // 2
+""",
+            ),
+        ),
+    ),
+    Planted(
+        "impatient-group", "a group does not wait for the message that is leased", "calm", 60.0,
+        frozenset({"overtaken"}),
+        (
+            Edit(
+                "app/broker/receive.py",
+                """        if self._keep and len(self._picks) > before:
+            groups.hold(state, topic, turn)
+        elif""",
+                """        if""",
+            ),
+        ),
+    ),
 )  # fmt: skip
 
 

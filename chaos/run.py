@@ -109,7 +109,8 @@ async def _tick(recorder: Recorder, progress: Progress) -> None:
         await asyncio.sleep(1)
 
 
-def _last(during: During, over: threading.Event, cluster: Cluster, targets: Targets) -> Proof:
+def _go_on(during: During, over: threading.Event, cluster: Cluster, targets: Targets) -> Proof:
+    """What a fault does while it lasts, as a step like the others."""
     return during(cluster, targets, over)
 
 
@@ -181,7 +182,7 @@ class _Course:
         if fault.during is not None:
             over = threading.Event()
             asyncio.get_running_loop().call_later(max(0.0, held_until - self._recorder.now()), over.set)
-            await self._step(each, "prove", targets, partial(_last, fault.during, over))
+            await self._step(each, "prove", targets, partial(_go_on, fault.during, over))
         await asyncio.sleep(max(0.0, held_until - self._recorder.now()))
         await self._step(each, "heal", targets, fault.heal)
         await self._step(each, "prove_healed", targets, fault.prove_healed)

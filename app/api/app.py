@@ -7,6 +7,7 @@ than a publish does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -24,11 +25,18 @@ from app.api.cluster import ClusterRoutes
 from app.api.docs import add_docs
 from app.api.endpoint import Endpoint, HotPaths
 from app.api.health import Health
-from app.api.messages import Messages
 from app.api.metrics import Meters, Metrics
 from app.api.operations import Operation
+from app.api.peek import Peeking
 from app.api.polls import LongPolls
 from app.api.problems import CODES, Problem, problem_answer
+from app.api.publish import Publishing
+from app.api.receive import Receiving
+from app.api.schedules import Schedules
+from app.api.settle import Settling
+from app.api.stream import Streams
+from app.api.subscriptions import Subscriptions
+from app.api.topic_actions import TopicActions
 from app.api.topics import Topics
 from app.version import VERSION
 
@@ -47,17 +55,20 @@ Whatever the route, a request that is no HTTP/1.1 is answered with 400, one that
 with too long a path with 414, and one with too many headers with 431."""
 _TAGS = [
     {"name": "classic", "description": "Five routes as simple REST message queues have them."},
-    {"name": "topics", "description": "Create, look at, delete, list."},
-    {"name": "messages", "description": "Publish and receive."},
+    {"name": "topics", "description": "Create, look at, change, delete, list; purge and redrive."},
+    {"name": "messages", "description": "Publish, receive, ack, give back, peek."},
+    {"name": "subscriptions", "description": "Several groups of consumers, each with every message."},
+    {"name": "schedules", "description": "Messages that are published at the ticks of a cron expression."},
     {"name": "cluster", "description": "Members and leadership."},
     {"name": "operations", "description": "For supervisors and monitoring."},
 ]
 
 
 class OperationRoute(APIRoute):
-    """A route that FastAPI matches and documents, and an `Endpoint` answers in place of FastAPI's own machinery."""
+    """A route that FastAPI matches and documents, and an `Endpoint` answers in place of FastAPI's own machinery.
+    `actions`: by path, the ends that make another one of it, such as `:purge` behind a topic."""
 
-    def __init__(self, operation: Operation, endpoint: Endpoint) -> None:
+    def __init__(self, operation: Operation, endpoint: Endpoint, actions: Mapping[str, Sequence[str]]) -> None:
         async def documented() -> None: ...
 
         super().__init__(
@@ -67,6 +78,13 @@ class OperationRoute(APIRoute):
         )  # fmt: skip
         self.app = endpoint
         self.operation = operation
+        self._actions = actions
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As ever, but that no placeholder swallows an action."""
+        if scope["path"].endswith(tuple(self._actions.get(self.operation.path, ()))):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 class Api(FastAPI):
@@ -78,6 +96,7 @@ class Api(FastAPI):
             redirect_slashes=False,
         )  # fmt: skip
         self.hot_paths = HotPaths()
+        self._actions: dict[str, list[str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -90,7 +109,10 @@ class Api(FastAPI):
     def add(self, operation: Operation, meters: Meters) -> None:
         """Serve an operation."""
         endpoint = Endpoint(operation, meters.route(operation.name))
-        self.router.routes.append(OperationRoute(operation, endpoint))
+        self.router.routes.append(OperationRoute(operation, endpoint, self._actions))
+        base, _, action = operation.path.rpartition(":")
+        if base.endswith("}"):
+            self._actions.setdefault(base, []).append(f":{action}")
         if operation.hot:
             self.hot_paths.add(operation, endpoint)
 
@@ -120,7 +142,9 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     meters = Meters()
     polls = LongPolls(node.machine, node.stopping)
     groups = (
-        Classic(node, settings, meters), Topics(node, settings), Messages(node, settings, polls, meters),
+        Classic(node, settings, meters), Topics(node, settings, meters), TopicActions(node, settings),
+        Publishing(node, settings, meters), Receiving(node, settings, polls, meters), Settling(node, settings),
+        Peeking(node), Streams(node), Subscriptions(node, settings), Schedules(node, settings),
         ClusterRoutes(node, settings), Health(node), Metrics(node, meters, polls.waiting),
     )  # fmt: skip
     for group in groups:

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import msgspec
 
 from app.api.calls import Call, ClientGone
+from app.api.kinds import IN_WORDS
 from app.api.problems import Problem
-
-T = TypeVar("T")
 
 _FORM = b"application/x-www-form-urlencoded"
 """What curl calls a body whose type it was not told."""
+_MATCHING = "Expected `str` matching regex "
 _FLOAT = re.compile(r"`float( \| null)?`")
 _WHOLE_BOUND = re.compile(r"([<>]=? [0-9]+)\.0\b")
 _HUGE_NUMBER = re.compile(rb"[0-9]{309}")
@@ -65,8 +65,8 @@ def require_json(call: Call, *, lenient: bool = False) -> None:
 
     Lenient is for the classic routes: a body without a type, or with curl's default, is taken as JSON.
     """
-    if call.headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
-        raise Problem("unsupported_media_type", "The body must be sent without Content-Encoding.")
+    if b"content-encoding" in call.headers:
+        _refuse_encoded(call)
     value = call.headers.get(b"content-type", b"")
     if value == b"application/json":
         return
@@ -82,12 +82,27 @@ def require_json(call: Call, *, lenient: bool = False) -> None:
             raise Problem("unsupported_media_type", "JSON is sent in UTF-8; leave the charset out.")
 
 
-class BodyDecoder:
-    """Decodes bodies of one struct. `names` are the fields whose repetition is refused, as it may hide a mistake."""
+def _refuse_encoded(call: Call) -> None:
+    if call.headers[b"content-encoding"].strip().lower() not in (b"identity", b""):
+        raise Problem("unsupported_media_type", "The body must be sent without Content-Encoding.")
 
-    def __init__(self, kind: type[T], *names: str) -> None:
+
+def is_binary(call: Call) -> bool:
+    """Whether the body says that it is bytes and nothing more; Problem when it is compressed as well."""
+    kind = call.headers.get(b"content-type", b"")
+    if kind == b"application/json" or kind.partition(b";")[0].strip().lower() != b"application/octet-stream":
+        return False
+    if b"content-encoding" in call.headers:
+        _refuse_encoded(call)
+    return True
+
+
+class BodyDecoder:
+    """Decodes bodies of one struct. The repetition of a field is refused, as it may hide a mistake."""
+
+    def __init__(self, kind: type[msgspec.Struct]) -> None:
         self._decoder = msgspec.json.Decoder(kind)
-        self._quoted = [b'"%s"' % name.encode() for name in names]
+        self._quoted = [b'"%s"' % name.encode() for name in kind.__struct_encode_fields__]
 
     def decode(self, body: bytes) -> Any:
         """The struct; Problem malformed_json or invalid_body with the place of the mistake."""
@@ -97,7 +112,7 @@ class BodyDecoder:
             refuse(error, body)
         for name in self._quoted:
             if body.count(name) > 1:
-                _refuse_duplicates(body)
+                refuse_duplicates(body)
                 break
         return value
 
@@ -122,7 +137,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _in_words(text: str) -> str:
-    """What the decoder expects, without Python's names for numbers. A field's name, which may be any text, stays."""
+    """What the decoder expects, without Python's names for it. A field's name, which may be any text, stays."""
+    if text.startswith(_MATCHING):
+        found = next(pattern for pattern in IN_WORDS if text.startswith(f"{_MATCHING}{pattern!r}"))
+        return f"Expected {IN_WORDS[found]}{text[len(_MATCHING) + len(repr(found)) :]}"
     if not text.startswith("Expected `float"):
         return text
     text = text.replace("`float` that's a multiple of 1.0", "a whole number", 1)
@@ -181,8 +199,8 @@ class _Pairs(list[tuple[str, Any]]):
         return None
 
 
-def _refuse_duplicates(body: bytes) -> None:
-    """The slow look, after the fast one found a name twice: it may stand in a message's own value, which is free."""
+def refuse_duplicates(body: bytes) -> None:
+    """The slow look, after the fast one found a name too often: it may stand in a message's value, which is free."""
     try:
         top = json.loads(body, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
@@ -191,6 +209,8 @@ def _refuse_duplicates(body: bytes) -> None:
     for name, value in list(objects[0]) if objects else []:
         if name == "messages" and isinstance(value, list):
             objects.extend(item for item in value if isinstance(item, _Pairs))
+        elif name == "message" and isinstance(value, _Pairs):
+            objects.append(value)
     for item in objects:
         repeated = item.repeated()
         if repeated is not None:

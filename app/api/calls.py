@@ -1,8 +1,8 @@
 """One request in, one answer out: the small layer between ASGI and the routes.
 
 Rules of this file: a handler takes a `Call` and returns an `Answer`, or raises; it never sees `send`. An
-answer is complete before its first byte leaves, so that an error can never follow half an answer. Nothing
-here knows a route, and nothing here knows the queue.
+answer is complete before its first byte leaves, so that an error can never follow half an answer; only what
+has no end is `Streaming`. Nothing here knows a route, and nothing here knows the queue.
 
 All routes of the API go this way rather than through per-field models: one publish costs a third of what it
 costs through them, and every refusal is worded in one place.
@@ -10,7 +10,8 @@ costs through them, and every refusal is worded in one place.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
 Scope = MutableMapping[str, Any]
@@ -35,25 +36,58 @@ class Answer(NamedTuple):
     headers: tuple[Header, ...] = (JSON,)
 
 
+class Streaming(NamedTuple):
+    """An answer without an end: 200, then `chunks` as they come."""
+
+    headers: tuple[Header, ...]
+    chunks: AsyncGenerator[bytes]
+
+
 class Call:
     """One request. `headers`: names in lower case; of a repeated header the last one stands."""
 
-    __slots__ = ("headers", "parameter", "receive", "scope")
+    __slots__ = ("headers", "parameters", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, parameter: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, parameters: tuple[str, ...]) -> None:
         self.scope = scope
         self.receive = receive
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.parameter = parameter
-        """What stands in the path's placeholder, percent-decoded; empty where the path has none."""
+        self.parameters = parameters
+        """What stands in the path's placeholders, in order, percent-decoded."""
 
     async def disconnected(self) -> None:
         """Return when the client hangs up. Only after the body was read, and by one waiter at a time."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
+    async def is_gone(self) -> bool:
+        """Whether it is known that the client has hung up. Only where nobody else waits for that."""
+        gone = asyncio.ensure_future(self.disconnected())
+        await asyncio.sleep(0)
+        gone.cancel()
+        return gone.done()
 
-Handler = Callable[[Call], Awaitable[Answer]]
+
+Handler = Callable[[Call], Awaitable[Answer | Streaming]]
+
+
+async def respond_streaming(answer: Streaming, call: Call, send: Send) -> None:
+    """Send what comes, until it ends or the client hangs up."""
+    await send({"type": "http.response.start", "status": 200, "headers": [*answer.headers, NO_SNIFF]})
+
+    async def pass_on() -> None:
+        async for chunk in answer.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    tasks = asyncio.ensure_future(pass_on()), asyncio.ensure_future(call.disconnected())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await answer.chunks.aclose()
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def respond(answer: Answer, send: Send) -> None:

@@ -8,6 +8,7 @@ without a key is never sent twice.
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,7 @@ from app.api.params import is_topic, key_of, request_id_of
 from app.api.problems import CODES, Problem
 from app.api.queue import Queue, all_topics
 from app.broker import results
+from app.broker.commands import CreateTopic, NewMessage, Receive, TopicSettings
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
 SUCCESS = b'{"success": true}'
 FAILURE = b'{"success": false}'
+_FOUND = b'{"success": true, "message": %s}'
 _SUCCEEDED = Answer(200, SUCCESS)
 
-_topic_body = BodyDecoder(schemas.ClassicTopic, "topic")
-_message_body = BodyDecoder(schemas.ClassicMessage, "topic", "message")
+_topic_body = BodyDecoder(schemas.ClassicTopic)
+_message_body = BodyDecoder(schemas.ClassicMessage)
 
 
 def refusal(problem: Problem) -> Answer:
@@ -65,7 +68,8 @@ class Classic:
         topic = _topic_body.decode(await read_body(call, self._limit_bytes)).topic
         if not is_topic(topic):
             raise Problem("invalid_topic", CODES["invalid_topic"].example)
-        result = await self._queue.create(topic, self._dedup_window_s, self._timeout_s, again=False)
+        command = CreateTopic(topic, TopicSettings(dedup_window_ms=self._dedup_window_s * 1000))
+        result = await self._queue.change(command, None, self._timeout_s, grows=True)
         if isinstance(result, results.TopicExists):
             raise Problem("topic_taken", CODES["topic_taken"].example)
         return _SUCCEEDED
@@ -82,28 +86,31 @@ class Classic:
         self._require_leader()
         require_json(call, lenient=True)
         sent = _message_body.decode(await read_body(call, self._limit_bytes))
-        message = check_text(sent.message, "message")
-        published = (await self._queue.publish(sent.topic, (message,), key_of(call), self._timeout_s)).messages[0]
-        self._meters.published += not published.duplicate
+        message = NewMessage(check_text(sent.message, "message"))
+        published = (await self._queue.publish(sent.topic, [message], key_of(call), self._timeout_s)).messages[0]
+        self._meters.count_published(sent.topic, not published.duplicate)
         headers = (JSON, *_place(published.id, published.sequence))
         return Answer(200, SUCCESS, (*headers, (b"rmq-duplicate", b"true")) if published.duplicate else headers)
 
     async def consume(self, call: Call) -> Answer:
         """GET /message/{topic}."""
         self._require_leader()
-        key = request_id_of(call)
+        key, (topic,) = request_id_of(call), call.parameters
         try:
-            received = await self._queue.receive(call.parameter, 1, key, self._timeout_s)
+            received = await self._queue.receive(Receive(topic, key=key, final=True), self._timeout_s)
         except Problem as problem:
-            if problem.code != "topic_not_found":
+            if problem.code not in ("topic_not_found", "subscription_not_found"):
                 raise
-            return Answer(200, FAILURE, (JSON, NO_STORE, (b"rmq-code", b"topic_not_found")))
+            return Answer(200, FAILURE, (JSON, NO_STORE, (b"rmq-code", problem.code.encode())))
         if not received.messages:
             return Answer(200, FAILURE, (JSON, NO_STORE, (b"rmq-code", b"topic_empty")))
-        self._meters.consumed += 1
+        self._meters.count_consumed(topic, 1)
         message = received.messages[0]
-        place = _place(message.id, message.sequence)
-        return Answer(200, b'{"success": true, "message": %s}' % message.body, (JSON, NO_STORE, *place))
+        headers = (JSON, NO_STORE, *_place(message.id, message.sequence))
+        if message.binary:
+            body = b'"%s"' % base64.b64encode(message.body)
+            return Answer(200, _FOUND % body, (*headers, (b"rmq-body-encoding", b"base64")))
+        return Answer(200, _FOUND % message.body, headers)
 
     async def status(self, call: Call) -> Answer:
         """GET /status."""
@@ -156,7 +163,10 @@ class Classic:
                     {"Published": {"success": True}}, _PLACE_HEADERS,
                 )
             },
-            errors=(*BODY, "invalid_header", "not_leader", "topic_not_found", "key_reused", *WRITES, "disk_full"),
+            errors=(
+                *BODY, "invalid_header", "not_leader", "topic_not_found", "key_reused", "topic_full", *WRITES,
+                "disk_full",
+            ),
         )  # fmt: skip
 
     def _consume(self) -> Operation:
@@ -174,7 +184,8 @@ class Classic:
             summary="Take the oldest message",
             description=(
                 "The message is removed. With a request id, a retry returns the same message again. A message that "
-                "was published as another JSON value than a text is returned as that value."
+                "was published as another JSON value than a text is returned as that value, one that was published as "
+                "bytes in base64, with the header RMQ-Body-Encoding. What is leased by others is not handed out."
             ),
             handler=self.consume,
             parameters=(
@@ -185,7 +196,11 @@ class Classic:
                 200: {
                     "description": "The oldest message, or none",
                     "content": content({"oneOf": [found, missing]}, examples),
-                    "headers": {**_PLACE_HEADERS, "RMQ-Code": header("`topic_empty` or `topic_not_found`")},
+                    "headers": {
+                        **_PLACE_HEADERS,
+                        "RMQ-Code": header("`topic_empty`, `topic_not_found` or `subscription_not_found`"),
+                        "RMQ-Body-Encoding": header("`base64`, where the message is bytes"),
+                    },
                 }
             },
             errors=("invalid_header", "not_leader", *WRITES),
@@ -206,7 +221,7 @@ class Classic:
 
 _KEY = parameter(
     "Idempotency-Key", "header", "A key chosen by the client: a retry with it gets the first answer again",
-    {"type": "string", "pattern": "^[!-~]{1,256}$", "minLength": 1, "maxLength": 256},
+    schemas.KEY_SCHEMA,
 )  # fmt: skip
 _PLACE_HEADERS: Json = {
     "RMQ-Message-Id": header("The message's id"),

@@ -16,14 +16,14 @@ from app.api.calls import JSON, NO_STORE, Answer, Call
 from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
 from app.api.params import Query
 from app.api.problems import Problem, sentence
-from app.api.topics import OPERATION_TIMEOUT_S
+from app.api.routes import OPERATION_TIMEOUT_S
 
 if TYPE_CHECKING:
     from app.config import Settings
     from app.node.service import Node
     from app.node.status import MemberStatus
 
-_transfer_body = BodyDecoder(schemas.Transfer, "to")
+_transfer_body = BodyDecoder(schemas.Transfer)
 _SAID = (
     "role", "term", "leader", "first_log_index", "last_log_index", "commit_index", "applied_index", "state_hash",
     "state_hash_index", "version", "ready", "disk_full",

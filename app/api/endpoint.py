@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 
-from app.api.calls import Call, ClientGone, Receive, Scope, Send, respond
+from app.api.calls import Call, ClientGone, Receive, Scope, Send, Streaming, respond, respond_streaming
 from app.api.classic import refusal
 from app.api.metrics import RouteMeter
 from app.api.operations import Operation
@@ -29,13 +29,14 @@ class Endpoint:
         self._observe = meter.observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.serve(scope, receive, send, next(iter(scope["path_params"].values()), ""))
+        await self.serve(scope, receive, send, tuple(scope["path_params"].values()))
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, parameter: str) -> None:
-        """Answer one request; `parameter` is what stands in the path's placeholder."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send, parameters: tuple[str, ...]) -> None:
+        """Answer one request; `parameters` are what stands in the path's placeholders."""
         started_s = time.perf_counter()
+        call = Call(scope, receive, parameters)
         try:
-            answer = await self._handler(Call(scope, receive, parameter))
+            answer = await self._handler(call)
         except Problem as problem:
             answer = self._refuse(problem)
         except NodeError as error:
@@ -48,12 +49,16 @@ class Endpoint:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             answer = self._refuse(Problem("internal", CODES["internal"].example))
-        await respond(answer, send)
-        self._observe(answer.status, time.perf_counter() - started_s)
+        if isinstance(answer, Streaming):
+            self._observe(200, time.perf_counter() - started_s)
+            await respond_streaming(answer, call, send)
+        else:
+            await respond(answer, send)
+            self._observe(answer.status, time.perf_counter() - started_s)
 
 
 class HotPaths:
-    """Hot operations by method and path. A path has at most one placeholder, which takes no slash."""
+    """Hot operations by method and path. Such a path has at most one placeholder, which takes no slash."""
 
     def __init__(self) -> None:
         self._whole: dict[tuple[str, str], Endpoint] = {}
@@ -66,16 +71,17 @@ class HotPaths:
             self._whole[operation.method, operation.path] = endpoint
             return
         tail = rest.partition("}")[2]
+        assert "{" not in tail, "hot paths have one placeholder"
         self._parts.setdefault(operation.method, []).append((head, tail, endpoint))
 
-    def find(self, method: str, path: str) -> tuple[Endpoint, str] | None:
-        """The endpoint and what stands in the placeholder; None for FastAPI to look further."""
+    def find(self, method: str, path: str) -> tuple[Endpoint, tuple[str, ...]] | None:
+        """The endpoint and what stands in the path's placeholder; None for FastAPI to look further."""
         endpoint = self._whole.get((method, path))
         if endpoint is not None:
-            return endpoint, ""
+            return endpoint, ()
         for head, tail, endpoint in self._parts.get(method, ()):
             if path.startswith(head) and path.endswith(tail):
                 parameter = path[len(head) : len(path) - len(tail)]
                 if parameter and "/" not in parameter:
-                    return endpoint, parameter
+                    return endpoint, (parameter,)
         return None

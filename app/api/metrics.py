@@ -1,12 +1,14 @@
 """Counters of the API and gauges of the node, in Prometheus' format.
 
 Rules of this file: what hot routes pay is an index into a list and an addition; names, labels and text come
-into being when somebody asks. A registry of its own, so that nothing else in the process leaks in. Labels
-come from small closed sets; topics are listed up to a bound.
+into being when somebody asks. A rate is what this node saw in the last ten whole seconds and the present
+one. A registry of its own, so that nothing else in the process leaks in. Labels come from small closed sets;
+topics are listed up to a bound.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 LISTED_TOPICS = 100
 """Topics with a line of their own; the rest is in the total."""
+RATE_SECONDS = 10
+RATED_TOPICS = 4096
+"""Topics whose rates are known at once."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -44,6 +49,59 @@ class RouteMeter:
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
+class Rate:
+    """Events a second over the last ten seconds: one count for each of them, and one for the present second."""
+
+    __slots__ = ("_counts", "_seconds")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (RATE_SECONDS + 1)
+        self._seconds = [-1] * (RATE_SECONDS + 1)
+
+    def add(self, count: int, now_s: float) -> None:
+        """So many, now."""
+        second = int(now_s)
+        place = second % (RATE_SECONDS + 1)
+        if self._seconds[place] != second:
+            self._seconds[place], self._counts[place] = second, 0
+        self._counts[place] += count
+
+    def per_second(self, now_s: float) -> float:
+        """The mean from ten whole seconds ago until now."""
+        first = int(now_s) - RATE_SECONDS
+        counted = sum(count for second, count in zip(self._seconds, self._counts, strict=True) if second >= first)
+        return counted / (now_s - first)
+
+
+class Rates:
+    """What came into each topic through this node, and what went out."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._topics: dict[str, tuple[Rate, Rate]] = {}
+
+    def add(self, topic: str, *, published: int = 0, delivered: int = 0) -> None:
+        """So many messages, now."""
+        rates, now_s = self._topics.get(topic) or self._new(topic), self._now_s()
+        if published:
+            rates[0].add(published, now_s)
+        if delivered:
+            rates[1].add(delivered, now_s)
+
+    def of(self, topic: str) -> tuple[float, float]:
+        """Messages published and delivered a second."""
+        found, now_s = self._topics.get(topic), self._now_s()
+        return (0.0, 0.0) if found is None else (found[0].per_second(now_s), found[1].per_second(now_s))
+
+    def _new(self, topic: str) -> tuple[Rate, Rate]:
+        if len(self._topics) >= RATED_TOPICS:
+            # All that are idle go, or else the one that came first: its rate begins anew.
+            for name in [name for name in self._topics if not any(self.of(name))] or [next(iter(self._topics))]:
+                del self._topics[name]
+        self._topics[topic] = Rate(), Rate()
+        return self._topics[topic]
+
+
 class Meters:
     """All of the API's counters. `published` and `consumed` count messages through this node."""
 
@@ -51,6 +109,19 @@ class Meters:
         self.routes: list[RouteMeter] = []
         self.published = 0
         self.consumed = 0
+        self.rates = Rates()
+
+    def count_published(self, topic: str, messages: int) -> None:
+        """So many messages were stored."""
+        if messages:
+            self.published += messages
+            self.rates.add(topic, published=messages)
+
+    def count_consumed(self, topic: str, messages: int) -> None:
+        """So many messages were handed out."""
+        if messages:
+            self.consumed += messages
+            self.rates.add(topic, delivered=messages)
 
     def route(self, name: str) -> RouteMeter:
         """The meter of a new route."""
@@ -116,7 +187,7 @@ class Metrics:
         yield GaugeMetricFamily("rmq_long_polls", "Requests that wait for a message", self._waiting())
 
     def _topic_metrics(self) -> Iterator[Metric]:
-        listed = f"Messages waiting, of the {LISTED_TOPICS} topics created first"
+        listed = f"Messages stored, of the {LISTED_TOPICS} topics created first"
         depth = GaugeMetricFamily("rmq_topic_messages", listed, labels=["topic"])
         for topic in self._node.machine.topics("", limit=LISTED_TOPICS):
             depth.add_metric([topic.name], topic.messages)

@@ -1,19 +1,28 @@
 """The queue's operations as the routes need them: commands out, results in, refusals as problems.
 
-Rules of this file: the only one of the API that knows the broker's commands and results. An operation with
-a key may be sent again by the node after an unknown outcome, since the broker answers a repeated key with
-its first answer; without a key it never is.
+Rules of this file: commands become bytes and bytes become results here and nowhere else in the API. An operation with a
+key may be sent again by the node after an unknown outcome, since the broker answers a repeated key with its first
+answer; one without only where a second time changes nothing (`repeatable`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import msgspec
+
+from app.api.calls import Call, Header
+from app.api.params import key_of
 from app.api.problems import CODES, Problem, sentence
 from app.broker import Machine, TopicInfo, commands, results
-from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish, Receive, TopicSettings
+from app.broker.commands import Command, NewMessage, Once, Publish, Receive
+
+RETRY_AFTER: Header = (b"retry-after", b"1")
+"""For a full topic: nobody knows when there will be room."""
+_deterministic = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Submitter(Protocol):
@@ -22,56 +31,97 @@ class Submitter(Protocol):
     async def submit(self, command: bytes, *, timeout_s: float, retry: bool = False, grows: bool = False) -> bytes: ...
 
 
+class Repeat(NamedTuple):
+    """The key under which the client may send a change again, and a hash of what it asked for."""
+
+    key: str
+    fingerprint: bytes
+
+    def step(self, number: int) -> Repeat:
+        """For the n-th command of one request. No client's key has a space in it."""
+        return self if number == 0 else Repeat(f"{self.key} {number}", self.fingerprint)
+
+
+def repeat_of(call: Call, body: bytes = b"") -> Repeat | None:
+    """What makes this change repeatable; None when the client sent no key."""
+    key = key_of(call)
+    if key is None:
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (call.scope["method"].encode(), call.scope["path"].encode("utf-8", "surrogateescape"), body):
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return Repeat(key, digest.digest())
+
+
 class Queue:
-    """Operations on topics and messages through one node. All raise Problem and NodeError."""
+    """Operations through one node. All raise Problem and NodeError."""
 
     def __init__(self, node: Submitter) -> None:
         self._submit = node.submit
 
-    async def create(
-        self, topic: str, dedup_window_s: int, timeout_s: float, *, again: bool
-    ) -> results.TopicCreated | results.TopicExists:
-        """Create a topic, unless it is there. `again`: it does not matter who did, so that it may be sent twice."""
-        command = commands.encode(CreateTopic(topic, TopicSettings(dedup_window_ms=dedup_window_s * 1000)))
-        data = await self._submit(command, timeout_s=timeout_s, retry=again, grows=True)
-        result = _result(data)
-        assert isinstance(result, results.TopicCreated | results.TopicExists)
-        return result
-
-    async def delete(self, topic: str, timeout_s: float) -> None:
-        """Delete a topic with its messages."""
-        _result(await self._submit(commands.encode(DeleteTopic(topic)), timeout_s=timeout_s))
-
     async def publish(
-        self, topic: str, bodies: Sequence[bytes], key: str | None, timeout_s: float
+        self, topic: str, messages: list[NewMessage], key: str | None, timeout_s: float, *, atomic: bool = True
     ) -> results.Published:
-        """Store messages, all or none; each body is the text of a JSON value."""
-        messages = [NewMessage(body) for body in bodies]
-        fingerprint = b"" if key is None else _fingerprint(bodies)
-        command = commands.encode(Publish(topic, messages, key, fingerprint))
+        """Store messages, all or none, or each that can be."""
+        fingerprint = b"" if key is None else _fingerprint(messages, atomic)
+        command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
         data = await self._submit(command, timeout_s=timeout_s, retry=key is not None, grows=True)
         result = _result(data)
         assert isinstance(result, results.Published)
         return result
 
-    async def receive(
-        self, topic: str, limit: int, key: str | None, timeout_s: float, *, final: bool = True
-    ) -> results.Received:
-        """Take up to `limit` of the oldest messages out of the topic. Not `final`: none is no answer to the key yet."""
-        command = commands.encode(Receive(topic, max=limit, auto_ack=True, key=key, final=final))
-        data = await self._submit(command, timeout_s=timeout_s, retry=key is not None)
+    async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
+        """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
+        command = commands.encode(asked)
+        data = await self._submit(command, timeout_s=timeout_s, retry=asked.key is not None)
         result = _result(data)
         assert isinstance(result, results.Received)
+        if result.more and not result.messages:
+            return await self._go_on(result, command, timeout_s, retry=asked.key is not None)
         return result
+
+    async def _go_on(
+        self, result: results.Received, command: bytes, timeout_s: float, *, retry: bool
+    ) -> results.Received:
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
+        while result.more and not result.messages and (left_s := deadline - now()) > 0:
+            found = _result(await self._submit(command, timeout_s=left_s, retry=retry))
+            assert isinstance(found, results.Received)
+            result = found
+        return result
+
+    async def change(
+        self,
+        command: Command,
+        repeat: Repeat | None,
+        timeout_s: float,
+        *,
+        repeatable: bool = False,
+        grows: bool = False,
+    ) -> results.Result:
+        """Any other command, and its own answer."""
+        data = commands.encode(command)
+        if repeat is not None:
+            data = commands.encode(Once(repeat.key, repeat.fingerprint, data))
+        retry = repeatable or repeat is not None
+        return _result(await self._submit(data, timeout_s=timeout_s, retry=retry, grows=grows))
 
 
 def _result(data: bytes) -> results.Result:
     """The result in these bytes; Problem where the broker refused."""
     result = results.decode(data)
     if isinstance(result, results.Refused):
-        code = result.code if result.code in CODES else "bad_command"
-        raise Problem(code, sentence(result.detail) or CODES[code].example)
+        raise refused(result.code, result.detail)
     return result
+
+
+def refused(code: str, detail: str) -> Problem:
+    """What the broker's refusal means to a client."""
+    code = code if code in CODES else "bad_command"
+    headers = (RETRY_AFTER,) if code == "topic_full" else ()
+    return Problem(code, sentence(detail) or CODES[code].example, headers=headers)
 
 
 def all_topics(machine: Machine) -> Iterator[TopicInfo]:
@@ -82,10 +132,6 @@ def all_topics(machine: Machine) -> Iterator[TopicInfo]:
         after = page[-1].id
 
 
-def _fingerprint(bodies: Sequence[bytes]) -> bytes:
-    """Equal for equal messages in equal order; lengths go in, so that no other split of the bytes is equal."""
-    digest = hashlib.blake2b(digest_size=16)
-    for body in bodies:
-        digest.update(b"%d:" % len(body))
-        digest.update(body)
-    return digest.digest()
+def _fingerprint(messages: Sequence[NewMessage], atomic: bool) -> bytes:
+    """Equal for equal messages in equal order."""
+    return hashlib.blake2b(_deterministic((messages, atomic)), digest_size=16).digest()

@@ -9,31 +9,30 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import Meta, Raw, Struct
 
-from app.api.params import TOPIC_PATTERN
+from app.api import message_schemas, topic_schemas
+from app.api.kinds import KEY_PATTERN, NAME_PATTERN, Integer
 from app.api.problems import ProblemDetails
 
-TOPIC_SCHEMA: dict[str, Any] = {"type": "string", "pattern": TOPIC_PATTERN, "minLength": 1, "maxLength": 128}
 
-MAX_MESSAGES = 1000
-"""Messages in one publish or one receive."""
-MAX_WAIT_S = 20
-
-_Integer = Annotated[float, Meta(multiple_of=1)]
-"""Decoded as a float, because JSON's 1.0 is an integer as well (JSON Schema, 6.1.1)."""
-
-_NOTHING = Raw(b"")
+def pattern_of(pattern: str) -> str:
+    """A pattern of `kinds` as JSON Schema has it."""
+    return pattern.replace(r"\A", "^").replace(r"\Z", "$")
 
 
-def _absent() -> Raw:
-    return _NOTHING
+NAME_SCHEMA: dict[str, Any] = {
+    "type": "string", "pattern": pattern_of(NAME_PATTERN), "minLength": 1, "maxLength": 128,
+}  # fmt: skip
+KEY_SCHEMA: dict[str, Any] = {
+    "type": "string", "pattern": pattern_of(KEY_PATTERN), "minLength": 1, "maxLength": 256,
+}  # fmt: skip
 
 
 class ClassicTopic(Struct):
     """A topic to create."""
 
-    topic: Annotated[str, Meta(description="The topic's name", extra_json_schema={"pattern": TOPIC_PATTERN})]
+    topic: Annotated[str, Meta(description="The topic's name", extra_json_schema={"pattern": NAME_SCHEMA["pattern"]})]
 
 
 class ClassicMessage(Struct):
@@ -72,99 +71,6 @@ class Status(Struct, kw_only=True):
     version: str
 
 
-class TopicSettings(Struct, forbid_unknown_fields=True):
-    """Settings of a topic; what is left out is the cluster's default."""
-
-    dedup_window_s: Annotated[
-        Annotated[_Integer, Meta(ge=1, le=86400)] | None,
-        Meta(description="How long an Idempotency-Key is remembered; null: the default"),
-    ] = None
-
-
-class CreatedTopic(Struct, kw_only=True):
-    """A topic as it was created."""
-
-    name: str
-    settings: TopicSettings
-
-
-class Topic(Struct, kw_only=True):
-    """A topic with its counts."""
-
-    name: str
-    created_at: Annotated[str, Meta(description="RFC 3339, UTC", extra_json_schema={"format": "date-time"})]
-    messages: Annotated[int, Meta(ge=0, description="Messages that wait")]
-    bytes: Annotated[int, Meta(ge=0, description="Size of their bodies")]
-    settings: TopicSettings
-
-
-class Topics(Struct, kw_only=True):
-    """A page of topics in the order of their creation."""
-
-    items: list[Topic]
-    next_cursor: Annotated[str | None, Meta(description="Send it as `cursor` for the next page; null at the end")]
-
-
-class Message(Struct, forbid_unknown_fields=True):
-    """One message to publish."""
-
-    body: Annotated[Raw, Meta(description="Any JSON value; an empty text is a message too")]
-
-
-class Publish(Struct, forbid_unknown_fields=True):
-    """One message, or a list of them that is stored as a whole or not at all."""
-
-    body: Raw = msgspec.field(default_factory=_absent)
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)] | UnsetType = UNSET
-
-
-class MessageList(Struct, forbid_unknown_fields=True):
-    """Messages to publish, stored as a whole or not at all."""
-
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
-
-
-class PublishedMessage(Struct, kw_only=True):
-    """Where a message was stored."""
-
-    id: str
-    sequence: Annotated[int, Meta(description="Its place in the topic, from 1, without gaps")]
-    duplicate: Annotated[bool, Meta(description="The Idempotency-Key was known: this is the first answer again")]
-
-
-class Published(Struct, kw_only=True):
-    """One entry for each message, in order."""
-
-    messages: list[PublishedMessage]
-
-
-class Receive(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to take from a topic."""
-
-    auto_ack: Annotated[
-        bool,
-        Meta(description="Must be true: a message is gone once it was handed out", extra_json_schema={"const": True}),
-    ]
-    max: Annotated[_Integer, Meta(ge=1, le=MAX_MESSAGES, description="How many messages at most")] = 1
-    wait_s: Annotated[float, Meta(ge=0, le=MAX_WAIT_S, description="Seconds to wait where there is none")] = 0
-
-
-class ReceivedMessage(Struct, kw_only=True):
-    """A message that was taken."""
-
-    id: str
-    sequence: int
-    body: Annotated[Raw, Meta(description="The JSON value as it was published")]
-    published_at: Annotated[str, Meta(description="RFC 3339, UTC", extra_json_schema={"format": "date-time"})]
-    deliveries: Annotated[int, Meta(ge=1, description="How often it was handed out, this time included")]
-
-
-class Received(Struct, kw_only=True):
-    """Messages in the order of their publication; empty where there was none."""
-
-    messages: list[ReceivedMessage]
-
-
 class ClusterMember(Struct, kw_only=True):
     """One voter; what follows `reachable` is null while it cannot be reached."""
 
@@ -200,7 +106,7 @@ class Transfer(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whom to hand the leadership to."""
 
     to: Annotated[
-        Annotated[_Integer, Meta(ge=0, le=1023)] | None,
+        Annotated[Integer, Meta(ge=0, le=1023)] | None,
         Meta(description="The node; null or left out: the most advanced follower"),
     ] = None
 
@@ -218,25 +124,33 @@ class Health(Struct, kw_only=True):
 
 
 COMPONENTS = (
-    ProblemDetails, ClassicTopic, ClassicMessage, Success, ClassicTopics, Status, TopicSettings, CreatedTopic,
-    Topic, Topics, Message, MessageList, Published, Receive, Received, Cluster, Transfer, Transferred, Health,
+    ProblemDetails, ClassicTopic, ClassicMessage, Success, ClassicTopics, Status, Cluster, Transfer, Transferred,
+    Health, *topic_schemas.COMPONENTS, *message_schemas.COMPONENTS,
 )  # fmt: skip
+BASE64_PATTERN = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 
 def components() -> dict[str, Any]:
     """`components.schemas` of OpenAPI, made from the structs. Answers may gain fields, so they stay open."""
     _, schemas = msgspec.json.schema_components(COMPONENTS, ref_template="#/components/schemas/{name}")
-    _name_integers(schemas)
+    for name in ("ScheduledMessage", "Message"):
+        schemas[name]["oneOf"] = [{"required": ["body"]}, {"required": ["body_base64"]}]
+    _in_json_schema(schemas)
     return schemas
 
 
-def _name_integers(schema: Any) -> None:
-    """Fields of `_Integer` are numbers to the decoder, and integers to the reader."""
+def _in_json_schema(schema: Any) -> None:
+    """What the decoder takes, as readers of JSON Schema know it: a whole number is an integer, `\\A` is `^`, base64 has
+    a pattern."""
     if isinstance(schema, dict):
         if schema.get("type") == "number" and schema.get("multipleOf") == 1:
             schema["type"] = "integer"
             del schema["multipleOf"]
+        if schema.get("contentEncoding") == "base64":
+            schema["pattern"] = BASE64_PATTERN
+        if str(schema.get("pattern", "")).startswith(r"\A"):
+            schema["pattern"] = pattern_of(schema["pattern"])
         schema = list(schema.values())
     if isinstance(schema, list):
         for part in schema:
-            _name_integers(part)
+            _in_json_schema(part)

@@ -13,26 +13,50 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.broker import files, queries, upkeep
-from app.broker.commands import BadCommand, CreateTopic, DeleteTopic, Publish, Receive, decode
+from app.broker import audit, chores, due, files, peek, queries, upkeep
+from app.broker import commands as kinds
+from app.broker.commands import BadCommand, Command, Tick, decode
+from app.broker.dead_letters import redrive
 from app.broker.errors import SnapshotAbandoned, StateFull, is_full
 from app.broker.item import Item
+from app.broker.once import once
 from app.broker.publish import publish
 from app.broker.receive import receive
-from app.broker.results import BAD_COMMAND, refuse
+from app.broker.results import BAD_COMMAND, Ticked, encode, refuse
+from app.broker.schedules import delete_schedule, fire, put_schedule
+from app.broker.settle import ack, extend, nack
 from app.broker.state import State
-from app.broker.topics import create_topic, delete_topic, reap
+from app.broker.subscriptions import create_subscription, delete_subscription
+from app.broker.topics import change_topic, create_topic, delete_topic, purge
 
 Watcher = Callable[[str], None]
 
+ROWS_BESIDE, ROWS_IN_A_TICK = 32, 250
+"""Rows of what is due, and of chores, that go with any entry, and with a Tick."""
+
+_TICKED = encode(Ticked())
+
 HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
-    CreateTopic: create_topic,
-    DeleteTopic: delete_topic,
-    Publish: publish,
-    Receive: receive,
+    kinds.CreateTopic: create_topic,
+    kinds.ChangeTopic: change_topic,
+    kinds.DeleteTopic: delete_topic,
+    kinds.Publish: publish,
+    kinds.Receive: receive,
+    kinds.Ack: ack,
+    kinds.Nack: nack,
+    kinds.Extend: extend,
+    kinds.Purge: purge,
+    kinds.Redrive: redrive,
+    kinds.CreateSubscription: create_subscription,
+    kinds.DeleteSubscription: delete_subscription,
+    kinds.PutSchedule: put_schedule,
+    kinds.DeleteSchedule: delete_schedule,
+    kinds.Fire: fire,
+    kinds.Tick: lambda state, command: _TICKED,
+    kinds.Once: lambda state, command: once(state, command, HANDLERS),
 }
 """What each kind of command does. A handler answers with an encoded result, and has checked all before it writes."""
 
@@ -103,7 +127,6 @@ class Machine:
         try:
             state.sql.execute("BEGIN IMMEDIATE")
             answers = [self._apply_one(state, item) for item in items]
-            reap(state)
             state.flush()
             state.sql.execute("COMMIT")
         except BaseException as error:
@@ -130,19 +153,21 @@ class Machine:
             numbers.time_ms = item.time_ms
         if item.configuration is not None:
             state.configure(item.configuration)
-        if item.command is None:
-            return None
-        try:
-            command = decode(item.command)
-        except BadCommand as error:
-            return refuse(BAD_COMMAND, str(error))
-        return HANDLERS[type(command)](state, command)
+        command, refusal = _decoded(item)
+        # First what is due: a message whose lease has ended by now can be handed out now.
+        budget = ROWS_IN_A_TICK if type(command) is Tick else ROWS_BESIDE
+        if state.next_due_ms <= numbers.time_ms:
+            budget = due.run(state, budget)
+        if state.has_chores:
+            chores.run(state, budget)
+        return refusal if command is None else HANDLERS[type(command)](state, command)
 
     # --- watching
 
     def watch(self, topic: str, watcher: Watcher) -> None:
-        """Call `watcher(topic)` after each commit in which that topic got a message, there or not yet; after an
-        install, in any case. It is called in the applying thread, must be quick and must not raise."""
+        """Call `watcher(topic)` after each commit in which something of that topic, there or not yet, became ready to
+        be handed out, or the topic went; after an install, in any case. It is called in the applying thread, must be
+        quick and must not raise."""
         self._watchers.setdefault(topic, {})[watcher] = None
 
     def unwatch(self, topic: str, watcher: Watcher) -> None:
@@ -169,7 +194,7 @@ class Machine:
         """The hash of `state_hash`, recomputed from all rows; they differ only if the tables are not what they should
         be. Reads the whole database, and keeps the writer waiting: for tests."""
         with self._gate:
-            return queries.audit(self._state)
+            return audit.audit(self._state)
 
     # --- durability, from other threads
 
@@ -242,6 +267,18 @@ class Machine:
                 os.close(self._descriptor)
             self._closed = True
 
+    # --- what time brings
+
+    @property
+    def next_due_ms(self) -> int:
+        """The log time at which a Tick is wanted: something is due then, or there are chores. In the past: at once."""
+        return 0 if self._state.has_chores else self._state.next_due_ms
+
+    def due_schedules(self, now_ms: int, limit: int) -> list[queries.ScheduleInfo]:
+        """Schedules whose next tick is not after `now_ms`, the most overdue first."""
+        with self._gate:
+            return queries.due_schedules(self._state, now_ms, limit)
+
     # --- local reads
 
     def topic(self, name: str) -> queries.TopicInfo | None:
@@ -249,13 +286,41 @@ class Machine:
         with self._gate:
             return queries.topic(self._state, name)
 
+    def ready(self, topic: str, subscription: str) -> int | None:
+        """How many messages it has ready; None where there is no such topic or subscription. Cheap."""
+        with self._gate:
+            return queries.ready(self._state, topic, subscription)
+
     def topics(self, prefix: str = "", limit: int = 1000, after: int = 0) -> list[queries.TopicInfo]:
         """Topics in the order of creation, up to `limit` of those with an id above `after`: give the last one's id to
         get the next page."""
         with self._gate:
             return queries.topics(self._state, prefix, limit, after)
 
+    def schedules(self, topic: str) -> list[queries.ScheduleInfo]:
+        """The topic's schedules, by name; none where there is no such topic."""
+        with self._gate:
+            return queries.schedules(self._state, topic)
+
+    def peek(
+        self, topic: str, subscription: str, start: int, limit: int, headers: Mapping[str, str]
+    ) -> peek.Page | None:
+        """Messages from the sequence `start` on, untouched; see `peek.Page`. None where there is no such topic or
+        subscription."""
+        with self._gate:
+            return peek.peek(self._state, topic, subscription, start, limit, headers)
+
     def counts(self) -> queries.Counts:
         """Sums over all topics."""
         with self._gate:
             return queries.counts(self._state)
+
+
+def _decoded(item: Item) -> tuple[Command | None, bytes | None]:
+    """The item's command, or the refusal of bytes that are none; neither for an item without."""
+    if item.command is None:
+        return None, None
+    try:
+        return decode(item.command), None
+    except BadCommand as error:
+        return None, refuse(BAD_COMMAND, str(error))

@@ -1,30 +1,34 @@
-"""Publish: append messages to a topic, all or none.
+"""Publish: append messages to a topic, all or none, or each that can be.
 
-The messages of one command have consecutive ids and consecutive sequences, so its answer can be told again from three
-numbers: that is all a claim keeps of it.
+The messages of one command mostly have consecutive ids and sequences, so its answer can be told again from three
+numbers: that is all that a claim keeps of it then. A message with a dedup_id has a claim of its own: a second one with
+the same content is answered with the first one's place, a second one with another content is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import blake2b
+
 import msgspec
 
-from app.broker import dedup
+from app.broker import dedup, messages, overflow
 from app.broker.commands import NewMessage, Publish
-from app.broker.digest import row_digest
-from app.broker.results import KEY_REUSED, NOT_SUPPORTED, Published, PublishedMessage, encode, no_such_topic, refuse
+from app.broker.messages import PLAIN, Attributes
+from app.broker.results import (
+    INVALID_MESSAGE,
+    KEY_REUSED,
+    TOPIC_FULL,
+    Published,
+    PublishedMessage,
+    encode,
+    no_such_topic,
+    refuse,
+)
 from app.broker.state import State, Topic
 
-_INSERT = "INSERT INTO message (id, topic_id, sequence, published_ms, attributes, body) VALUES (?, ?, ?, ?, ?, ?)"
 
-
-class Attributes(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a message carries beside its body; most carry nothing, and their column is NULL."""
-
-    binary: bool = False
-    headers: dict[str, str] | None = None
-
-
-class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Run(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
     """The answer to a Publish in short: `count` consecutive ids and sequences."""
 
     first_id: int
@@ -32,77 +36,174 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     count: int
 
 
+class Mixed(msgspec.Struct, array_like=True, frozen=True, tag=2):
+    """The same where it is not so simple."""
+
+    messages: list[PublishedMessage]
+
+
+class Refusal(Exception):
+    """A message cannot be stored: `code` and a sentence. `first`: where the message is that has its dedup_id."""
+
+    def __init__(self, code: str, detail: str, first: Run | None = None) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.first = code, detail, first
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode_run = msgspec.msgpack.Decoder(Run).decode
+_decode_answer = msgspec.msgpack.Decoder(Run | Mixed).decode
 
 
 def publish(state: State, command: Publish) -> bytes:
-    """Published; refused for an unknown topic, a key used for something else, or what does not work yet."""
+    """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused."""
     topic = state.topic(command.topic)
     if topic is None:
         return no_such_topic(command.topic)
-    missing = _not_supported(command.messages)
-    if missing is not None:
-        return refuse(NOT_SUPPORTED, f"a message cannot have {missing} yet")
     if command.key is None:
-        return _answer(_append(state, topic, command.messages), duplicate=False)
-    claim = dedup.find(state, topic, dedup.PUBLISH, command.key)
+        return _publish(state, topic, command)[0]
+    claim = dedup.find(state, topic.id, dedup.PUBLISH, command.key)
     if claim is not None:
         if claim.fingerprint != command.fingerprint:
             return refuse(KEY_REUSED, f"the key {command.key!r} was used for another publish")
-        return _answer(_decode_run(claim.answer), duplicate=True)
-    run = _append(state, topic, command.messages)
-    dedup.remember(state, topic, dedup.PUBLISH, command.key, command.fingerprint, _encode(run))
-    return _answer(run, duplicate=False)
+        return _again(_decode_answer(claim.answer))
+    answer, kept = _publish(state, topic, command)
+    if kept is not None:
+        dedup.remember(state, topic, dedup.PUBLISH, command.key, command.fingerprint, _encode(kept))
+    return answer
 
 
-def _append(state: State, topic: Topic, messages: list[NewMessage]) -> Run:
+def _publish(state: State, topic: Topic, command: Publish) -> tuple[bytes, Run | Mixed | None]:
+    """-> the answer, and what a claim keeps of it: None where nothing was stored."""
+    if not command.atomic:
+        mixed = Mixed([_try(state, topic, message) for message in command.messages])
+        nothing_done = all(each.code is not None for each in mixed.messages)
+        return encode(Published(mixed.messages)), None if nothing_done else mixed
+    try:
+        if all(message.dedup_id is None for message in command.messages):
+            run = append(state, topic, command.messages)
+            return _answer(run), run
+        mixed = Mixed(_store(state, topic, command.messages))
+        return encode(Published(mixed.messages)), mixed
+    except Refusal as refusal:
+        return refuse(refusal.code, refusal.detail), None
+
+
+def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
+    """Store these as the topic's next. Raises Refusal, with nothing changed."""
     numbers = state.numbers
-    run = Run(numbers.next_message_id, topic.next_sequence, len(messages))
-    ahead = run.first_sequence - run.first_id
-    digest = size_bytes = 0
-    rows = []
-    for id, message in enumerate(messages, run.first_id):
-        row = (id, topic.id, id + ahead, numbers.time_ms, _attributes(message), message.body)
-        digest += row_digest(row)
-        size_bytes += len(message.body)
-        rows.append(row)
-    if len(rows) == 1:
-        state.sql.execute(_INSERT, rows[0])
-    else:
-        state.sql.executemany(_INSERT, rows)
+    carried = [check(state, topic, message) for message in new]
+    _admit(state, topic, new, carried)
+    run = Run(numbers.next_message_id, topic.next_sequence, len(new))
     numbers.next_message_id += run.count
     topic.next_sequence += run.count
-    topic.messages += run.count
-    topic.size_bytes += size_bytes
-    topic.digest += digest
-    state.touched[topic.id] = topic
-    state.woken[topic.name] = None
+    ahead = run.first_sequence - run.first_id
+    rows = [
+        messages.compose(state, topic, id, id + ahead, message.body, attributes, messages.delay_of(topic, message))
+        for id, (message, attributes) in enumerate(zip(new, carried, strict=True), run.first_id)
+    ]
+    messages.add(state, topic, rows)
     return run
 
 
-def _attributes(message: NewMessage) -> bytes | None:
-    if message.headers is None and not message.binary:
+def _admit(state: State, topic: Topic, new: Sequence[NewMessage], carried: Sequence[Attributes]) -> None:
+    settings = topic.settings
+    if settings.max_messages is None and settings.max_bytes is None:
+        return
+    sizes = (messages.size_of(message.body, each) for message, each in zip(new, carried, strict=True))
+    if not overflow.admit(state, topic, len(new), sum(sizes)):
+        raise Refusal(TOPIC_FULL, f"the topic {topic.name!r} is full: consume from it, or raise its limits")
+
+
+def check(state: State, topic: Topic, message: NewMessage) -> Attributes:
+    """What the message will carry; Refusal for what does not go together, or not with this topic."""
+    if message.group is not None and message.delay_ms:
+        raise Refusal(INVALID_MESSAGE, "a message with a group cannot have a delay of its own, only its topic can")
+    if message.group is not None and message.priority:
+        raise Refusal(INVALID_MESSAGE, "a message has a group or a priority, not both")
+    if message.priority and not topic.settings.priorities:
+        raise Refusal(INVALID_MESSAGE, f"the topic {topic.name!r} was not created with priorities")
+    if message.headers is None and message.group is None and message.ttl_ms is None and topic.settings.ttl_ms is None:
+        return Attributes(message.binary, priority=message.priority) if message.binary or message.priority else PLAIN
+    return messages.attributes_for(state, topic, message)
+
+
+def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[PublishedMessage]:
+    """Store those that are not there already. Raises Refusal, with nothing changed."""
+    contents: dict[str, bytes] = {}
+    places: dict[str | None, Run] = {}
+    fresh = []
+    for message in new:
+        check(state, topic, message)
+        if message.dedup_id is None or message.dedup_id not in contents:
+            known = None if message.dedup_id is None else _known(state, topic, message, contents)
+            if known is None:
+                fresh.append(message)
+            else:
+                places[message.dedup_id] = known
+        elif contents[message.dedup_id] != _content(message):
+            raise _reused(message.dedup_id)
+    run, count = append(state, topic, fresh) if fresh else Run(0, 0, 0), 0
+    answers = []
+    for message in new:
+        id = message.dedup_id
+        if id in places:
+            answers.append(_place(places[id], duplicate=True))
+            continue
+        place = Run(run.first_id + count, run.first_sequence + count, 1)
+        count += 1
+        if id is not None:
+            dedup.remember(state, topic, dedup.MESSAGE, id, contents[id], _encode(place))
+            places[id] = place
+        answers.append(_place(place))
+    return answers
+
+
+def _try(state: State, topic: Topic, message: NewMessage) -> PublishedMessage:
+    """Store this one, unless it is there already; why not, if it cannot be."""
+    try:
+        return _store(state, topic, [message])[0]
+    except Refusal as refusal:
+        first = _place(refusal.first) if refusal.first else PublishedMessage("", 0)
+        return msgspec.structs.replace(first, code=refusal.code, detail=refusal.detail)
+
+
+def _place(run: Run, *, duplicate: bool = False) -> PublishedMessage:
+    return PublishedMessage(str(run.first_id), run.first_sequence, duplicate)
+
+
+def _known(state: State, topic: Topic, message: NewMessage, contents: dict[str, bytes]) -> Run | None:
+    """Where the message with this dedup_id is; Refusal when that was another. What it says goes into `contents`."""
+    assert message.dedup_id is not None
+    contents[message.dedup_id] = _content(message)
+    claim = dedup.find(state, topic.id, dedup.MESSAGE, message.dedup_id)
+    if claim is None:
         return None
-    return _encode(Attributes(message.binary, message.headers))
+    run = _decode_answer(claim.answer)
+    assert isinstance(run, Run)
+    if claim.fingerprint != contents[message.dedup_id]:
+        raise _reused(message.dedup_id, run)
+    return run
 
 
-def _not_supported(messages: list[NewMessage]) -> str | None:
-    for message in messages:
-        if message.group is not None:
-            return "a group"
-        if message.dedup_id is not None:
-            return "a dedup_id"
-        if message.delay_ms:
-            return "a delay_ms"
-        if message.ttl_ms is not None:
-            return "a ttl_ms"
-        if message.priority:
-            return "a priority"
-    return None
+def _reused(dedup_id: str, first: Run | None = None) -> Refusal:
+    return Refusal(KEY_REUSED, f"the dedup_id {dedup_id!r} was used for another message", first)
 
 
-def _answer(run: Run, duplicate: bool) -> bytes:
+def _content(message: NewMessage) -> bytes:
+    """Equal for messages that say the same."""
+    headers = None if message.headers is None else sorted(message.headers.items())
+    said = (message.body, message.binary, headers, message.group, message.priority)
+    return blake2b(_encode(said), digest_size=16).digest()
+
+
+def _again(kept: Run | Mixed) -> bytes:
+    if isinstance(kept, Run):
+        return _answer(kept, duplicate=True)
+    stored = [msgspec.structs.replace(each, duplicate=True) if each.code is None else each for each in kept.messages]
+    return encode(Published(stored))
+
+
+def _answer(run: Run, duplicate: bool = False) -> bytes:
     ahead = run.first_sequence - run.first_id
     ids = range(run.first_id, run.first_id + run.count)
     return encode(Published([PublishedMessage(str(id), id + ahead, duplicate) for id in ids]))

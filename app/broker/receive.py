@@ -1,85 +1,226 @@
-"""Receive with `auto_ack`: hand out the oldest messages of a topic and forget them, in one command.
+"""Receive: which messages are handed out next, and what becomes of them.
 
-With a key the whole answer is kept as a claim, bodies included, since the messages themselves are gone. An empty
-answer is kept as well: a first try that was delayed would otherwise take messages when its retry has been answered
-already, and nobody would ever see them. Only who still waits for messages, and will ask again, leaves it open.
+    ready again   before all that wait: they were handed out before, and return to their old places
+    priorities    the highest first
+    groups        one message of a group at a time, the groups in turn; all messages without a group together are one
+                  more that stands in that line
+
+With `auto_ack` a message is done when it is handed out; else it is leased. With a key the whole answer is kept as a
+claim, bodies included where the messages themselves are gone. An empty answer is kept as well: a first try that was
+delayed would otherwise take messages when its retry has been answered already, and nobody would ever see them. Only
+who still waits for messages, and will ask again, leaves it open; so does the answer that says to ask again.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from typing import NamedTuple
+
 import msgspec
 
-from app.broker import dedup
+from app.broker import dedup, ended, groups, leases, messages
 from app.broker.commands import Receive
-from app.broker.digest import row_digest
-from app.broker.publish import Attributes
-from app.broker.results import KEY_REUSED, NOT_SUPPORTED, Received, ReceivedMessage, encode, no_such_topic, refuse
-from app.broker.state import State, Topic
+from app.broker.messages import BODY, ID, LANE, PUBLISHED_MS, SEQUENCE
+from app.broker.results import (
+    KEY_REUSED,
+    Received,
+    ReceivedMessage,
+    encode,
+    no_such_subscription,
+    no_such_topic,
+    refuse,
+)
+from app.broker.rows import ASIDE, Row
+from app.broker.state import State, Subscription, Topic
 
 RECEIVE_BYTES = 4 << 20
 """The most bytes of bodies in one answer; a single message may exceed it."""
-
-Row = tuple[int, int, int, int, bytes | None, bytes]
-"""id, topic_id, sequence, published_ms, attributes, body: a row of `message`."""
+SKIPS_MAX = 1000
+"""Messages whose time is over that one command clears away; then the answer says that there is more to do."""
+PASSES_MAX = 10_000
+"""Messages that one command passes by, since they came back from dead letters for other subscriptions; likewise."""
 
 _EMPTY = encode(Received([]))
-_decode_attributes = msgspec.msgpack.Decoder(Attributes).decode
+_MORE = encode(Received([], more=True))
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Pick(NamedTuple):
+    """A message to hand out, for the n-th time."""
+
+    row: Row
+    deliveries: int
 
 
 def receive(state: State, command: Receive) -> bytes:
-    """Received; refused for an unknown topic, or for what does not work yet."""
-    if not command.auto_ack:
-        return refuse(NOT_SUPPORTED, "messages can only be received with auto_ack for now")
-    if command.subscription != "default":
-        return refuse(NOT_SUPPORTED, "a topic has only the subscription 'default' for now")
+    """Received; refused for an unknown topic or subscription, or a key used for something else."""
     topic = state.topic(command.topic)
     if topic is None:
         return no_such_topic(command.topic)
-    fingerprint = b"%d" % command.max
-    if command.key is not None:
-        claim = dedup.find(state, topic, dedup.RECEIVE, command.key)
-        if claim is not None:
-            if claim.fingerprint != fingerprint:
-                return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
-            return claim.answer
-    if topic.messages == 0:
-        answer = _EMPTY
-    else:
-        answer = encode(Received([_handed_out(row) for row in _pop(state, topic, command.max)]))
-    if command.key is not None and (command.final or answer is not _EMPTY):
+    subscription = topic.subscription(command.subscription)
+    if subscription is None:
+        return no_such_subscription(command.topic, command.subscription)
+    if command.key is None:
+        return _hand_out(state, topic, subscription, command)
+    fingerprint = _fingerprint(command)
+    claim = dedup.find(state, topic.id, dedup.RECEIVE, command.key)
+    if claim is not None:
+        if claim.fingerprint != fingerprint:
+            return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
+        return claim.answer
+    answer = _hand_out(state, topic, subscription, command)
+    if answer is not _MORE and (command.final or answer is not _EMPTY):
         dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, answer)
     return answer
 
 
-def _pop(state: State, topic: Topic, limit: int) -> list[Row]:
-    rows: list[Row] = []
-    digest = size_bytes = 0
-    for row in state.sql.execute(
-        "SELECT id, topic_id, sequence, published_ms, attributes, body FROM message"
-        " WHERE topic_id = ? ORDER BY sequence LIMIT ?",
-        (topic.id, limit),
-    ):
-        if rows and size_bytes + len(row[5]) > RECEIVE_BYTES:
-            break
-        size_bytes += len(row[5])
-        digest += row_digest(row)
-        rows.append(row)
-    assert rows, "a topic counts messages that it does not have"
-    if len(rows) == 1:
-        state.sql.execute("DELETE FROM message WHERE id = ?", (rows[0][0],))
-    else:
-        state.sql.execute("DELETE FROM message WHERE topic_id = ? AND sequence <= ?", (topic.id, rows[-1][2]))
-    assert state.sql.rowcount == len(rows)
-    topic.messages -= len(rows)
-    topic.size_bytes -= size_bytes
-    topic.digest -= digest
-    state.touched[topic.id] = topic
-    return rows
+def _fingerprint(command: Receive) -> bytes:
+    asked = (command.subscription, command.max, command.auto_ack, command.lease_ms)
+    return blake2b(_encode(asked), digest_size=16).digest()
 
 
-def _handed_out(row: Row) -> ReceivedMessage:
-    id, _, sequence, published_ms, attributes, body = row
-    if attributes is None:
-        return ReceivedMessage(str(id), sequence, body, False, None, published_ms)
-    carried = _decode_attributes(attributes)
-    return ReceivedMessage(str(id), sequence, body, carried.binary, carried.headers, published_ms)
+def _hand_out(state: State, topic: Topic, subscription: Subscription, command: Receive) -> bytes:
+    if subscription.ready == 0:
+        return _EMPTY
+    chosen = _Choice(state, topic, subscription, command.max, keep=not command.auto_ack)
+    picks = chosen.picks()
+    if not picks:
+        return _MORE if chosen.was_too_much() else _EMPTY
+    if command.auto_ack:
+        for pick in picks:
+            ended.note(state, topic, subscription, pick.row[SEQUENCE], pick.deliveries, ended.ACKED)
+        return encode(Received([_message(pick) for pick in picks]))
+    lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
+    due_ms = state.numbers.time_ms + lease_ms
+    handed = [(pick.row[LANE], pick.row[SEQUENCE], pick.deliveries) for pick in picks]
+    tokens = leases.grant(state, topic, subscription, handed, due_ms)
+    return encode(Received([_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)]))
+
+
+def _message(pick: Pick, token: str | None = None, due_ms: int | None = None) -> ReceivedMessage:
+    row = pick.row
+    carried = messages.attributes_of(row)
+    return ReceivedMessage(
+        str(row[ID]), row[SEQUENCE], row[BODY], carried.binary, carried.headers, row[PUBLISHED_MS], pick.deliveries,
+        carried.group, token, due_ms, carried.priority, carried.origin,
+    )  # fmt: skip
+
+
+class _Choice:
+    """Takes up to `limit` messages out of what is ready. `keep`: they are leased and stay; else they are done."""
+
+    def __init__(self, state: State, topic: Topic, subscription: Subscription, limit: int, *, keep: bool) -> None:
+        self._state, self._topic, self._subscription = state, topic, subscription
+        self._limit, self._keep = limit, keep
+        self._room_bytes = RECEIVE_BYTES
+        self._picks: list[Pick] = []
+        self._full = False
+        self._skipped = self._passed = 0
+
+    def picks(self) -> list[Pick]:
+        """What is to be handed out, in order."""
+        self._state.touch(self._topic)
+        if not self._subscription.turns:
+            self._plain(self._limit)
+        else:
+            self._in_turn()
+        return self._picks
+
+    def was_too_much(self) -> bool:
+        """Whether there was more to clear away than one command does."""
+        return self._skipped >= SKIPS_MAX or self._passed >= PASSES_MAX
+
+    def _in_turn(self) -> None:
+        subscription, plain_is_empty = self._subscription, False
+        while not self._is_over():
+            row = groups.next_in_line(self._state, subscription)
+            if not plain_is_empty and (row is None or subscription.plain_turn < row[groups.PLACE]):
+                before = len(self._picks)
+                self._plain(1)
+                if not self._full:
+                    subscription.plain_turn = groups.end_of_line(subscription)
+                plain_is_empty = len(self._picks) == before
+            elif row is not None:
+                self._group(row)
+            else:
+                return
+
+    def _is_over(self) -> bool:
+        return self._full or len(self._picks) >= self._limit or self.was_too_much()
+
+    def _plain(self, count: int) -> None:
+        """Up to `count` messages without a group."""
+        until = min(self._limit, len(self._picks) + count)
+        cursors = self._subscription.cursors
+        for lane in reversed(range(len(cursors))):
+            self._again(lane, until)
+            while len(self._picks) < until and not self._is_over():
+                left = until - len(self._picks)
+                rows = messages.waiting(self._state, self._topic, lane, cursors[lane], left, self._room_bytes)
+                if not rows:
+                    break
+                taken = self._take(rows, [1] * len(rows))
+                cursors[lane] = rows[taken - 1][SEQUENCE] + 1 if taken else cursors[lane]
+
+    def _group(self, turn: Row) -> None:
+        """One message of the group; it leaves the line if it has none."""
+        state, topic, subscription, lane = self._state, self._topic, self._subscription, int(turn[1])
+        before = len(self._picks)
+        self._again(lane, before + 1)
+        while len(self._picks) == before and not self._is_over():
+            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._room_bytes)
+            if not rows:
+                break
+            if self._take(rows, [1]):
+                turn = groups.advance(state, topic, turn, rows[0][SEQUENCE] + 1)
+        if self._keep and len(self._picks) > before:
+            groups.hold(state, topic, turn)
+        elif not self._full:
+            groups.release(state, topic, subscription, lane)
+
+    def _again(self, lane: int, until: int) -> None:
+        """Those of a lane that are ready to be handed out once more."""
+        state, topic, subscription = self._state, self._topic, self._subscription
+        while len(self._picks) < until and not self._is_over():
+            found = ASIDE.select(
+                state, "WHERE subscription = ? AND state = 0 AND lane = ? ORDER BY sequence LIMIT ?",
+                (subscription.id, lane, until - len(self._picks)),
+            )  # fmt: skip
+            for aside in found:
+                row = messages.at(state, topic, lane, aside[3])
+                assert row is not None, "a message that is not done is gone"
+                if not self._take([row], [aside[4] + 1]):
+                    return
+                ASIDE.delete(state, topic, aside)
+            if not found:
+                return
+
+    def _take(self, rows: list[Row], deliveries: list[int]) -> int:
+        """Hand these out, as far as there is room; of those whose time is over nothing is left. -> how many."""
+        state, topic, subscription = self._state, self._topic, self._subscription
+        taken, done = 0, []
+        for row, number in zip(rows, deliveries, strict=True):
+            if self.was_too_much():
+                break
+            size = len(row[BODY])
+            if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
+                self._passed += 1
+                taken += 1
+                continue
+            if messages.is_over(state, row):
+                self._skipped += 1
+                ended.note(state, topic, subscription, row[SEQUENCE], number - 1, ended.LOST)
+                done.append(row)
+                taken += 1
+                continue
+            if self._picks and size > self._room_bytes:
+                self._full = True
+                break
+            self._room_bytes -= size
+            self._picks.append(Pick(row, number))
+            taken += 1
+            if not self._keep:
+                done.append(row)
+        if done:
+            messages.finish(state, topic, subscription, done)
+        return taken

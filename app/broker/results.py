@@ -8,9 +8,18 @@ from __future__ import annotations
 import msgspec
 
 TOPIC_NOT_FOUND = "topic_not_found"
+SUBSCRIPTION_NOT_FOUND = "subscription_not_found"
+SCHEDULE_NOT_FOUND = "schedule_not_found"
 KEY_REUSED = "key_reused"
 BAD_COMMAND = "bad_command"
-NOT_SUPPORTED = "not_supported"
+VERSION_CONFLICT = "version_conflict"
+TOPIC_FULL = "topic_full"
+INVALID_MESSAGE = "invalid_message"
+TOO_MANY = "too_many"
+LAST_SUBSCRIPTION = "last_subscription"
+
+LEASE_LOST = "lease_lost"
+BAD_TOKEN = "bad_token"
 
 
 class TopicCreated(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -28,12 +37,15 @@ class TopicDeleted(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class PublishedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`id`: unique in the cluster for ever. `sequence`: 1, 2, 3, … within the topic, never used twice.
-    `duplicate`: this message had been published by an earlier command with the same key."""
+    """`id`: unique in the cluster for ever. `sequence`: 1, 2, 3, … within the topic, never used twice. `duplicate`: it
+    had been published before, by its key or its dedup_id. `code`, `detail`: why this one was refused (not atomic); its
+    place is then that of the message that has its dedup_id, if that is why, else "" and 0."""
 
     id: str
     sequence: int
     duplicate: bool = False
+    code: str | None = None
+    detail: str | None = None
 
 
 class Published(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -42,9 +54,20 @@ class Published(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     messages: list[PublishedMessage]
 
 
+class DeadLetter(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a dead letter comes from: it was handed out `deliveries` times to `subscription` of `topic`, as its message
+    `sequence`, and declared dead at `at_ms`."""
+
+    topic: str
+    subscription: str
+    sequence: int
+    deliveries: int
+    at_ms: int
+
+
 class ReceivedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`body` and `headers` as they were published. `published_ms`: Unix milliseconds of log time. `deliveries`: how
-    often it was handed out, this time included. `token` and `lease_expires_ms` will come with leases."""
+    often it was handed out, this time included. With a lease: its `token`, and the log time at which it ends."""
 
     id: str
     sequence: int
@@ -56,12 +79,16 @@ class ReceivedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     group: str | None = None
     token: str | None = None
     lease_expires_ms: int | None = None
+    priority: int = 0
+    dead_letter: DeadLetter | None = None
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """The oldest first; an empty list where there was nothing."""
+    """In the order in which they are to be worked on; an empty list where there was nothing. `more`: there was more to
+    clear away than one command does, so ask again."""
 
     messages: list[ReceivedMessage]
+    more: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -71,7 +98,75 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=6):
     detail: str
 
 
-Result = TopicCreated | TopicExists | TopicDeleted | Published | Received | Refused
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """One for each token, in order: None where it was done, else LEASE_LOST or BAD_TOKEN."""
+
+    codes: list[str | None]
+
+
+class TopicChanged(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The topic's version now."""
+
+    version: int
+
+
+class Purged(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """So many messages are gone."""
+
+    messages: int
+
+
+class Redriven(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """`moved` messages have another chance, `kept` could not be moved; `next`: where to go on, None at the end."""
+
+    moved: int
+    kept: int
+    next: int | None
+
+
+class SubscriptionCreated(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """It is new, and begins at the sequence `start`."""
+
+    start: int
+
+
+class SubscriptionExists(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """It was there; it began at the sequence `start`."""
+
+    start: int
+
+
+class SubscriptionDeleted(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """It is gone, and every message that it alone had kept."""
+
+
+class ScheduleCreated(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """It is new."""
+
+
+class ScheduleChanged(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """It was there; it is now as asked for."""
+
+
+class ScheduleDeleted(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """It is gone."""
+
+
+class Fired(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """The message of this tick is there: `published` just now, or not, since it was there already or has no place."""
+
+    published: bool
+
+
+class Ticked(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Time has moved."""
+
+
+Result = (
+    TopicCreated | TopicExists | TopicDeleted | Published | Received | Refused | Settled | TopicChanged | Purged
+    | Redriven | SubscriptionCreated | SubscriptionExists | SubscriptionDeleted | ScheduleCreated | ScheduleChanged
+    | ScheduleDeleted | Fired | Ticked
+)  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode
 """A result as bytes."""
@@ -93,3 +188,8 @@ def refuse(code: str, detail: str) -> bytes:
 def no_such_topic(name: str) -> bytes:
     """The refusal for a topic that is not there."""
     return refuse(TOPIC_NOT_FOUND, f"there is no topic {name!r}")
+
+
+def no_such_subscription(topic: str, name: str) -> bytes:
+    """The refusal for a subscription that is not there."""
+    return refuse(SUBSCRIPTION_NOT_FOUND, f"the topic {topic!r} has no subscription {name!r}")

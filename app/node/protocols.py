@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.broker.item import Item
+from app.broker.queries import ScheduleInfo
 from app.raft import AnyMessage, Chunk, Entry, HardState, LogView
 
 
@@ -47,6 +48,15 @@ class StateMachine(Protocol):
 
     @property
     def time_ms(self) -> int: ...
+
+    @property
+    def next_due_ms(self) -> int:
+        """The log time at which it wants a Tick; in the past: at once."""
+        ...
+
+    def due_schedules(self, now_ms: int, limit: int) -> Sequence[ScheduleInfo]:
+        """Schedules whose next tick is not after `now_ms`."""
+        ...
 
     @property
     def configuration(self) -> bytes | None:
@@ -122,11 +132,13 @@ class Background(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the runner does not do itself. `soon` runs a callable on the loop in a moment, `later` after ms."""
+    """What the runner does not do itself. `soon` runs a callable on the loop in a moment, `later` after ms. `now_ms`:
+    since 1970, and may be set to anything; `elapsed_ms`: since whenever, and only goes on."""
 
     transport: Transport
     disk: Disk
     background: Background
     now_ms: Callable[[], int]
+    elapsed_ms: Callable[[], int]
     soon: Callable[[Callable[[], None]], Any]
     later: Callable[[int, Callable[[], None]], Any]

@@ -20,6 +20,7 @@ from typing import Any
 
 from app.broker.errors import StateFull
 from app.broker.item import Item
+from app.node.clockwork import Clockwork
 from app.node.compaction import Compaction
 from app.node.envelope import seal, unseal
 from app.node.errors import DiskFull, NotCommitted, OutcomeUnknown, Overloaded
@@ -71,6 +72,9 @@ class GroupRunner:
         self._led_term = 0
         self._held_items: list[Item] = []
         self._stamp_ms = machine.time_ms
+        self._stamped_at_ms = around.elapsed_ms()
+        self._clockwork = Clockwork(machine)
+        self._timed = 0
         self._scheduled = False
         self._installing = False
         self._copying = False
@@ -89,7 +93,16 @@ class GroupRunner:
         """Time has moved."""
         for _ in range(ticks):
             self.core.tick()
+        if self.core.leader is not None and not self._timed:
+            self._stamp()
+            for command, grows in self._clockwork.commands(self._stamp_ms):
+                self._timed += 1
+                self.submit(command, grows, self._time_kept)
         self._wake()
+
+    def _time_kept(self, _: Any) -> None:
+        """One of the clockwork's commands is over, whatever came of it: what is still wanted is asked for anew."""
+        self._timed -= 1
 
     def peer_lost(self, peer: int) -> None:
         """The stream from this peer closed."""
@@ -187,7 +200,7 @@ class GroupRunner:
     def _propose(self) -> None:
         """All that waits becomes entries with one time stamp, which never falls behind an earlier one."""
         proposals, self._proposals, self._proposals_bytes = self._proposals, [], 0
-        self._stamp_ms = max(self._stamp_ms, self.machine.time_ms, self.around.now_ms())
+        self._stamp()
         group = self.core.group
         try:
             index, term = self.core.propose([seal(group, self._stamp_ms, command) for command, _ in proposals])
@@ -199,6 +212,14 @@ class GroupRunner:
             assert index not in self._waiters
             self._waiters[index] = (term, done)
             index += 1
+
+    def _stamp(self) -> None:
+        """The stamp of what is proposed now. It never falls behind an earlier one, and goes on from there at the pace
+        of time: else a leader whose clock had been ahead would make all leases and delays stand still."""
+        elapsed_ms = self.around.elapsed_ms()
+        flowing_ms = self._stamp_ms + elapsed_ms - self._stamped_at_ms
+        self._stamp_ms = max(flowing_ms, self.machine.time_ms, self.around.now_ms())
+        self._stamped_at_ms = elapsed_ms
 
     def _go_on(self, ready: Ready) -> None:
         disk = self.around.disk

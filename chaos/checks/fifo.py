@@ -32,13 +32,13 @@ right, two where two suffice to show it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from math import inf
 
 from chaos.checks.findings import Findings
-from chaos.checks.operations import Message, Span
+from chaos.checks.line import Line
+from chaos.checks.operations import Looks, Message, Span
 from chaos.checks.sentences import Conflict, Sentences
 
 
@@ -59,42 +59,19 @@ class Fifo:
     ) -> None:
         self._messages = messages
         self._takers = takers
-        self._empty = sorted(empty, key=lambda span: span.start)
+        self._empty = Looks(empty)
         self._say = Sentences(topic, messages, findings)
 
     def judge(self) -> None:
         """Say what is wrong."""
-        for one, other in self._pairs():
-            if one.sequence == other.sequence and one.beside == other.beside:
-                self._say.same_sequence(one, other)
-        self._stand_together()
+        line = Line(self._messages, self._say)
+        line.judge()
+        taken = self._messages
+        line.whole("received", [message.received for message in taken], [message.taken_place for message in taken])
         latest = self._latest()
         earliest_gone = self._earliest_gone(self._removals(latest))
-        if self._empty:
+        if self._empty.spans:
             self._empty_answers(latest.come, earliest_gone)
-
-    def _pairs(self) -> Iterator[tuple[Message, Message]]:
-        return zip(self._messages, self._messages[1:], strict=False)
-
-    def _stand_together(self) -> None:
-        """The messages of one publish are neighbours, in order, and so are those of one receive."""
-        messages = self._messages
-        self._whole("published", [message.published for message in messages], [message.place for message in messages])
-        self._whole("received", [message.received for message in messages], [each.taken_place for each in messages])
-
-    def _whole(self, how: str, spans: Sequence[Span | None], places: list[int]) -> None:
-        """All messages of each span are here; so they stand together, in order, if no run of them is broken off."""
-        torn: dict[int, int] = {}
-        begun: Span | None = None
-        due = 0
-        for i, span in enumerate([*spans, None]):
-            place = places[i] if span is not None else 0
-            if begun is not None and (span is not begun or place != due):
-                torn.setdefault(begun.line, i)
-            due = place + 1
-            begun = span if span is not None and due < span.size else None
-        for line, i in torn.items():
-            self._say.torn(how, line, i)
 
     def _latest(self) -> _Latest:
         n = len(self._messages)
@@ -107,7 +84,7 @@ class Fifo:
                 gone, bound_by = message.received.end, i
             come = min(come, gone, message.published.end)
             latest.come[i], latest.gone[i], latest.bound_by[i] = come, gone, bound_by
-        for i, (one, other) in enumerate(self._pairs(), 1):
+        for i, (one, other) in enumerate(pairwise(self._messages), 1):
             if one.published is other.published:
                 latest.come[i] = latest.come[i - 1]
         return latest
@@ -116,18 +93,12 @@ class Fifo:
         """When each message's own removal can begin; says which are lost, and takes those as gone from the first."""
         free = iter(sorted(chain.from_iterable(repeat(span.start, span.size) for span in self._takers)))
         taker = next(free, inf)
-        starts = [span.start for span in self._empty]
-        first_over = list(self._empty)
-        for i in range(len(starts) - 2, -1, -1):
-            if first_over[i + 1].end < first_over[i].end:
-                first_over[i] = first_over[i + 1]
         removals, waiting = [], 0
         for i, message in enumerate(self._messages):
             if message.received is not None:
                 removals.append(message.received.start)
                 continue
-            later = bisect_right(starts, latest.come[i])
-            seen_empty = first_over[later] if later < len(starts) else None
+            seen_empty = self._empty.after(latest.come[i])
             by_empty = seen_empty.end if seen_empty is not None else inf
             if taker <= min(latest.gone[i], by_empty):
                 waiting += min(latest.gone[i], by_empty) == inf
@@ -152,11 +123,11 @@ class Fifo:
                 came, came_by = published.start, i
             if removals[i] > gone:
                 gone, gone_by = removals[i], i
-            if published.end < came:
-                conflicts.setdefault(("publishes", came_by), Conflict(came_by, i)).times += 1
-            elif received is not None and received.end < came:
+            if received is None or published.end < came:
+                pass
+            elif received.end < came:
                 conflicts.setdefault(("both", came_by), Conflict(came_by, i)).times += 1
-            elif received is not None and received.end < gone:
+            elif received.end < gone:
                 conflicts.setdefault(("receives", gone_by), Conflict(gone_by, i)).times += 1
             earliest.append(max(came, gone))
         for i in range(len(earliest) - 2, -1, -1):
@@ -170,7 +141,7 @@ class Fifo:
     def _empty_answers(self, latest_come: list[float], earliest_gone: list[float]) -> None:
         """Each needs a moment in which everything that had to come had gone."""
         since, until = [-inf], [latest_come[0] if latest_come else inf]
-        for k, (one, other) in enumerate(self._pairs(), 1):
+        for k, (one, other) in enumerate(pairwise(self._messages), 1):
             across = one.published is other.published or (one.received is not None and one.received is other.received)
             if not across and earliest_gone[k - 1] <= latest_come[k]:
                 since.append(earliest_gone[k - 1])
@@ -178,7 +149,7 @@ class Fifo:
         if earliest_gone and earliest_gone[-1] < inf:
             since.append(earliest_gone[-1])
             until.append(inf)
-        for span in self._empty:
+        for span in self._empty.spans:
             if until[bisect_right(since, span.end) - 1] >= span.start:
                 continue
             waited = bisect_right(earliest_gone, span.end)

@@ -8,16 +8,18 @@
     reader             GET /topic, patiently and always from one node: where a stale answer would come from
     poller             GET /status of one node
 
-Rules of this file: an operation is recorded when it is over, whatever came of it; a payload is never used twice; a
-loop ends when told to, after its operation.
+Those who lease messages stand in `workers`.
+
+Rules of this file: an operation is recorded when it is over, whatever came of it; a payload is never used twice, nor is
+a key, by whichever run; a loop ends when told to, after its operation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -35,27 +37,43 @@ PATIENT_S = 8.0
 POLL_EVERY_S, POLL_TIMEOUT_S = 0.1, 0.5
 
 
-class Agent:
-    """What all have in common: name, cluster, pace, and where to write down what came of an operation.
+class Access(NamedTuple):
+    """How agents get to the cluster.
 
-    `shared`: others use the cluster, too, so that topics not of this run are none of its business.
+    `run`: how this run's keys begin. `shared`: others use the cluster, too, so that topics not of this run are none of
+    its business. `transport`: how requests travel, for tests.
     """
 
-    def __init__(
-        self, name: str, recorder: Recorder, urls: Sequence[str], node: int, every_s: float, seed: int,
-        shared: bool = False,
-    ) -> None:  # fmt: skip
+    urls: Sequence[str]
+    run: str = "run"
+    shared: bool = False
+    transport: httpx.AsyncBaseTransport | None = None
+
+    def http(self) -> httpx.AsyncClient:
+        """Connections for somebody who sees to time limits himself."""
+        return httpx.AsyncClient(timeout=None, trust_env=False, transport=self.transport)
+
+
+class Agent:
+    """What all have in common: name, cluster, pace, and where to write down what came of an operation."""
+
+    def __init__(self, name: str, recorder: Recorder, access: Access, node: int, every_s: float, seed: int) -> None:
         self.name = name
-        self.shared = shared
         self.recorder = recorder
-        self.urls = urls
-        self.node = node % len(urls)
+        self.access = access
+        self.node = node % len(access.urls)
         self.every_s = every_s
         self.rng = random.Random(f"{seed} {name}")
+        self._asked = 0
 
     def caller(self) -> Caller:
         """Its way to the cluster."""
-        return Caller(self.urls, self.node, self.recorder.now, self.rng)
+        return Caller(self.access.urls, self.node, self.recorder.now, self.rng, transport=self.access.transport)
+
+    def key(self, what: str) -> str:
+        """A key that nobody has used."""
+        self._asked += 1
+        return f"{self.access.run}-{what}-{self.name}-{self._asked}"
 
     async def pace(self, since: float) -> None:
         """Wait until it is time for the next operation, `every_s` apart on average."""
@@ -71,43 +89,48 @@ class Agent:
         self.recorder.add(op)
 
 
-Loop = Callable[[Agent, asyncio.Event], Any]
+Loop = Callable[[Agent, asyncio.Event], Coroutine[Any, Any, None]]
+"""What an agent does, from the start to the end of the load."""
 
 
 async def publisher(agent: Agent, over: asyncio.Event) -> None:
     """Unique values with sequence numbers of its own, one at a time or a few at once."""
     caller, count = agent.caller(), 0
     while not over.is_set():
-        values = []
-        for _ in range(agent.rng.choice((1, 1, 1, BATCH_MAX))):
-            values.append(f"{agent.name}-{count}")
-            count += 1
-        json = {"body": values[0]} if len(values) == 1 else {"messages": [{"body": value} for value in values]}
-        request = Request("POST", f"/v1/topics/{STREAM}/messages", json, f"publish-{values[0]}")
-        attempt = await caller.call(request)
-        stored = attempt.last.json()["messages"] if attempt.outcome == "ok" else []
-        sequences = [message["sequence"] for message in stored]
-        agent.record("publish", STREAM, attempt, keyed=True, values=values, sequences=sequences)
+        size = agent.rng.choice((1, 1, 1, BATCH_MAX))
+        attempt = await publish(agent, caller, STREAM, [{"body": f"{agent.name}-{count + i}"} for i in range(size)])
+        count += size
         await agent.pace(attempt.start)
     await caller.close()
 
 
+async def publish(agent: Agent, caller: Caller, topic: str, messages: Sequence[dict[str, Any]]) -> Attempt:
+    """One publish with a key, recorded; the messages have one delay, or none."""
+    json = messages[0] if len(messages) == 1 else {"messages": messages}
+    attempt = await caller.call(Request("POST", f"/v1/topics/{topic}/messages", json, agent.key("publish")))
+    stored = attempt.last.json()["messages"] if attempt.outcome == "ok" else []
+    groups = [message["group"] for message in messages if "group" in message]
+    agent.record(
+        "publish", topic, attempt, keyed=True, values=[message["body"] for message in messages], groups=groups,
+        sequences=[message["sequence"] for message in stored], delay_s=messages[0].get("delay_s", 0.0),
+    )  # fmt: skip
+    return attempt
+
+
 async def consumer(agent: Agent, over: asyncio.Event) -> None:
     """Takes up to ten at a time; odd ones wait up to a second for the first."""
-    caller, count, wait_s = agent.caller(), 0, agent.node % 2
+    caller, wait_s = agent.caller(), agent.node % 2
     while not over.is_set():
-        await receive(agent, caller, STREAM, f"receive-{agent.name}-{count}", RECEIVE_MAX, wait_s)
-        count += 1
+        await receive(agent, caller, STREAM, RECEIVE_MAX, wait_s)
         await asyncio.sleep(agent.every_s * agent.rng.uniform(0.5, 1.5))
     await caller.close()
 
 
-async def receive(
-    agent: Agent, caller: Caller, topic: str, key: str, at_most: int, wait_s: int = 0
-) -> list[str] | None:
+async def receive(agent: Agent, caller: Caller, topic: str, at_most: int, wait_s: int = 0) -> list[str] | None:
     """One receive with a key, recorded. The values, or None where the answer is not known."""
     body = {"max": at_most, "wait_s": wait_s, "auto_ack": True}
-    attempt = await caller.call(Request("POST", f"/v1/topics/{topic}/messages:receive", body, key), longer_s=wait_s)
+    request = Request("POST", f"/v1/topics/{topic}/messages:receive", body, agent.key("receive"))
+    attempt = await caller.call(request, longer_s=wait_s)
     taken = attempt.last.json()["messages"] if attempt.outcome == "ok" else []
     values = [message["body"] for message in taken]
     sequences = [message["sequence"] for message in taken]
@@ -158,7 +181,7 @@ async def creator(agent: Agent, over: asyncio.Event) -> None:
 
 async def reader(agent: Agent, over: asyncio.Event) -> None:
     """Lists the topics, asking one node alone, with long patience."""
-    async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+    async with agent.access.http() as http:
         while not over.is_set():
             start = agent.recorder.now()
             await list_topics(agent, http)
@@ -168,19 +191,20 @@ async def reader(agent: Agent, over: asyncio.Event) -> None:
 async def list_topics(agent: Agent, http: httpx.AsyncClient) -> bool:
     """One list from the agent's node, recorded; whether it came. A read that is not answered did not happen."""
     start = agent.recorder.now()
-    answer = await send(http, agent.urls[agent.node], Request("GET", "/topic"), PATIENT_S)
+    answer = await send(http, agent.access.urls[agent.node], Request("GET", "/topic"), PATIENT_S)
     found = answer.known == "ok"
     attempt = Attempt("ok" if found else "fail", answer, agent.node, 1, start, agent.recorder.now())
-    names = answer.json()["topics"] if found else []
-    agent.record("list", "", attempt, names=[each for each in names if each.startswith(MINE) or not agent.shared])
+    listed = answer.json()["topics"] if found else []
+    names = [name for name in listed if name.startswith(MINE) or not agent.access.shared]
+    agent.record("list", "", attempt, names=names)
     return found
 
 
 async def poller(agent: Agent, over: asyncio.Event) -> None:
     """Asks one node for its status, all the time."""
-    async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+    async with agent.access.http() as http:
         while not over.is_set():
-            await poll(agent.recorder, http, agent.urls[agent.node], agent.node)
+            await poll(agent.recorder, http, agent.access.urls[agent.node], agent.node)
             await asyncio.sleep(agent.every_s)
 
 

@@ -32,12 +32,13 @@ EXPECTED = frozenset({
 
 
 class Request(NamedTuple):
-    """What to send. `key` goes into Idempotency-Key, and allows retries."""
+    """What to send. `key` goes into Idempotency-Key, and allows retries; `bare`: it stands in the body already."""
 
     method: str
     path: str
     json: Any = None
     key: str | None = None
+    bare: bool = False
 
 
 class Try(NamedTuple):
@@ -67,7 +68,7 @@ class Attempt(NamedTuple):
 
 async def send(http: httpx.AsyncClient, url: str, request: Request, timeout_s: float) -> Try:
     """One try. Never raises for what a network or a node can do."""
-    headers = {"idempotency-key": request.key} if request.key else {}
+    headers = {"idempotency-key": request.key} if request.key and not request.bare else {}
     try:
         async with asyncio.timeout(timeout_s):
             answer = await http.request(request.method, url + request.path, json=request.json, headers=headers)

@@ -7,16 +7,18 @@ acknowledgements is the fault's and not the queue's; after the drain every topic
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import httpx
 
-from chaos.clients import agents
-from chaos.clients.agents import Agent
-from chaos.clients.tries import Request
-from chaos.history import Final
+from chaos.clients import agents, workers
+from chaos.clients.agents import Access, Agent, Loop
+from chaos.clients.tries import Caller, Request
+from chaos.history import Final, Topic
 from chaos.recorder import Recorder
 
 DRAIN_MAX = 500
@@ -28,7 +30,7 @@ class Crew(NamedTuple):
     """`members` agents that run `loop`, each about every `every_s`; 0 members: one for each node."""
 
     prefix: str
-    loop: Callable[[Agent, asyncio.Event], Coroutine[Any, Any, None]]
+    loop: Loop
     members: int
     every_s: float
 
@@ -38,6 +40,13 @@ CREWS = (
     Crew("c", agents.consumer, 6, 0.080),
     Crew("classic-p", agents.classic_publisher, 3, 0.060),
     Crew("classic-c", agents.classic_consumer, 3, 0.060),
+    Crew("work-p", workers.work_publisher, 2, 0.200),
+    Crew("worker", partial(workers.worker, topic=workers.WORK), 3, 0.080),
+    Crew("group-p", workers.group_publisher, 2, 0.400),
+    Crew("group-worker", partial(workers.worker, topic=workers.GROUPED), 3, 0.060),
+    Crew("mortal-p", workers.mortal_publisher, 1, 0.200),
+    Crew("mortal-worker", partial(workers.worker, topic=workers.MORTAL), 2, 0.100),
+    Crew("grave-worker", partial(workers.worker, topic=workers.GRAVE), 1, 0.250),
     Crew("creator", agents.creator, 3, 0.0),
     Crew("reader", agents.reader, 0, 0.150),
     Crew("poller", agents.poller, 0, agents.POLL_EVERY_S),
@@ -45,27 +54,32 @@ CREWS = (
 
 
 class Workload:
-    """All clients of one run, on nodes at `urls`. `seconds`: how long the run will be. `shared`: see Agent."""
+    """All clients of one run, on nodes at `urls`. `seconds`: how long the run will be. `shared`, `transport`: see
+    Access."""
 
     def __init__(
-        self, recorder: Recorder, urls: Sequence[str], seed: int, seconds: float, shared: bool = False
-    ) -> None:
-        self._recorder, self._urls, self._seed = recorder, urls, seed
-        self._seconds, self._shared = seconds, shared
+        self, recorder: Recorder, urls: Sequence[str], seed: int, seconds: float, shared: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:  # fmt: skip
+        self._recorder, self._seed, self._seconds = recorder, seed, seconds
+        # Keys outlive the topics of a run that went before, with the same seed, on the same cluster.
+        self._access = Access(urls, secrets.token_hex(4), shared, transport)
         self._over, self._all_over = asyncio.Event(), asyncio.Event()
         self._clients: list[asyncio.Task[None]] = []
         self._pollers: list[asyncio.Task[None]] = []
 
     async def create_topics(self) -> None:
-        """Make the two topics that messages go through. RuntimeError when the cluster does not answer."""
+        """Make the topics that messages go through. RuntimeError when the cluster does not answer."""
         agent = self._agent("first", 0, 0.0)
         caller = agent.caller()
-        for topic in (agents.STREAM, agents.CLASSIC):
+        for topic, settings in ((agents.STREAM, {}), (agents.CLASSIC, {}), *workers.TOPICS):
             # Idempotent, and nobody else makes these: an answer that it is there means that an earlier try made it.
-            attempt = await caller.call(Request("PUT", f"/v1/topics/{topic}", key=f"create-{topic}"))
+            attempt = await caller.call(Request("PUT", f"/v1/topics/{topic}", settings, agent.key("create")))
             if attempt.outcome != "ok":
                 raise RuntimeError(f"The topic {topic} could not be created: {attempt.last.code}.")
             agent.record("create", topic, attempt, created=True)
+            if settings:
+                self._recorder.add(Topic(name=topic, **settings))
         await caller.close()
 
     def watch(self) -> None:
@@ -93,19 +107,34 @@ class Workload:
                 task.result()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Take out all that waits; whether each topic was seen empty."""
-        deadline, count = time.monotonic() + timeout_s, 0
+        """Take out all that waits, is leased or delayed; whether nothing was left in any topic.
+
+        A topic that dead letters come from is emptied before the one that they go to.
+        """
+        deadline = time.monotonic() + timeout_s
+
+        def over() -> bool:
+            return time.monotonic() > deadline
+
         agent = self._agent("drain", 0, 0.0)
         caller = agent.caller()
-        for topic in (agents.STREAM, agents.CLASSIC):
-            taken: list[str] | None = None
-            while taken != []:
-                if time.monotonic() > deadline:
+        try:
+            for topic in (agents.STREAM, agents.CLASSIC):
+                if not await self._empty(agent, caller, topic, over):
                     return False
-                taken = await agents.receive(agent, caller, topic, f"drain-{count}", DRAIN_MAX)
-                count += 1
-        await caller.close()
+            for topic in (workers.WORK, workers.GROUPED, workers.MORTAL, workers.GRAVE):
+                if not await workers.drain(agent, caller, topic, DRAIN_MAX, over):
+                    return False
+        finally:
+            await caller.close()
         return True
+
+    @staticmethod
+    async def _empty(agent: Agent, caller: Caller, topic: str, over: Callable[[], bool]) -> bool:
+        while not over():
+            if await agents.receive(agent, caller, topic, DRAIN_MAX) == []:
+                return True
+        return False
 
     async def settle(self, timeout_s: float) -> bool:
         """Wait until all nodes have applied the same; write down each one's final list of topics and final state.
@@ -113,13 +142,13 @@ class Workload:
         Whether they got there in time.
         """
         deadline = time.monotonic() + timeout_s
-        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
-            for node in range(len(self._urls)):
+        async with self._access.http() as http:
+            for node in range(len(self._access.urls)):
                 await agents.list_topics(self._agent(f"last{node}", node, 0.0), http)
             while time.monotonic() < deadline:
-                polls = (agents.poll(self._recorder, http, url, node) for node, url in enumerate(self._urls))
+                polls = (agents.poll(self._recorder, http, url, node) for node, url in enumerate(self._access.urls))
                 found = [status for status in await asyncio.gather(*polls) if status]
-                if len(found) == len(self._urls) and len({status.state_index for status in found}) == 1:
+                if len(found) == len(self._access.urls) and len({status.state_index for status in found}) == 1:
                     for status in found:
                         self._recorder.add(
                             Final(node=status.node, applied_index=status.state_index, state_hash=status.state_hash)
@@ -134,9 +163,9 @@ class Workload:
             loop.create_task(crew.loop(self._agent(f"{crew.prefix}{number}", number, crew.every_s), over))
             for crew in CREWS
             if chosen(crew)
-            for number in range(crew.members or len(self._urls))
+            for number in range(crew.members or len(self._access.urls))
         ]
 
     def _agent(self, name: str, node: int, every_s: float) -> Agent:
         every_s = every_s or max(0.1, self._seconds / NAMES)
-        return Agent(name, self._recorder, self._urls, node, every_s, self._seed, self._shared)
+        return Agent(name, self._recorder, self._access, node, every_s, self._seed)

@@ -28,8 +28,8 @@ HATCH = raw(
     '<rect width="2" height="6" class="hatch-ink"></rect></pattern></defs></svg>'
 )
 NOTES = (
-    ("acknowledged operation", "answered ok, and it changed something: a publish, a receive that brought a message, a "
-     "creation that made the topic. A batch is one."),
+    ("acknowledged operation", "answered ok, and it changed something: a publish, a receive that brought a message, an "
+     "ack, nack or extend of a lease that was not over, a creation that made the topic. A batch is one."),
     ("gap", "the longest time without an acknowledged publish, by any client to any topic, from the first publish to "
      "the last. A fault's gap is the longest that overlaps the time from its injection to its heal, in its full "
      "length."),

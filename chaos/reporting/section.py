@@ -5,7 +5,7 @@ Rules of this file: what went wrong comes first; what is long is folded, and say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from chaos.checks.findings import Anomaly
 from chaos.figures import Round, spread
@@ -63,10 +63,20 @@ def _facts(case: Case) -> Markup:
         ("fault to new leader", _median(each.leader_s for each in figures.rounds)),
         ("heal to full redundancy", _median(each.redundant_s for each in figures.rounds)),
         ("elections", f"{figures.elections} after the first; the term rose by {figures.term_rise}"),
+        *_leases(case.report.checked),
     ]
     written = [el("div", el("dt", name), el("dd", value)) for name, value in facts]
     again = el("div", el("dt", "the same again"), el("dd", el("code", case.command)), class_="again")
     return el("dl", *written, again, class_="facts")
+
+
+def _leases(checked: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """What became of deliveries, where there were some."""
+    handed = checked.get("messages handed out on a lease", 0)
+    if handed:
+        again, over = checked.get("of them handed out again", 0), checked.get("leases that ran out", 0)
+        yield "on a lease", f"{count(handed)} deliveries, {count(again)} of them not the first; {count(over)} ran out"
+        yield "dead letters", count(checked.get("dead letters", 0))
 
 
 def _median(values: Iterable[float | None]) -> str:

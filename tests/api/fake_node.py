@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.broker import Item, Machine
+from app.broker.commands import Tick, encode
 from app.config import Endpoint, NodeAddress, Settings
 from app.node.errors import NodeError, OutcomeUnknown
 from app.node.status import MemberStatus, NodeStatus
@@ -47,8 +48,12 @@ class FakeNode:
         """So many commands take effect, but their answers are lost (unless they may be retried)."""
         self.hangs = False
         """Operations never end."""
+        self.slow_s = 0.0
+        """Answers are late by so much."""
         self.submitted = 0
         self.barriers = 0
+        self.ahead_ms = 0
+        """How far log time is ahead of the clock."""
 
     async def submit(self, command: bytes, *, timeout_s: float, retry: bool = False, grows: bool = False) -> bytes:
         """Apply at once."""
@@ -64,14 +69,21 @@ class FakeNode:
             if not retry:
                 raise OutcomeUnknown("the answer was lost")
             result = self.apply(command)
+        if self.slow_s:
+            await asyncio.sleep(self.slow_s)
         return result
 
     def apply(self, command: bytes) -> bytes:
         """What the machine answers."""
-        item = Item(self.machine.applied_index + 1, 1, time.time_ns() // 1_000_000, command)
+        item = Item(self.machine.applied_index + 1, 1, time.time_ns() // 1_000_000 + self.ahead_ms, command)
         result = self.machine.apply([item])[0]
         assert result is not None
         return result
+
+    def pass_time(self, seconds: float) -> None:
+        """Log time goes on, and what is due is done."""
+        self.ahead_ms += round(seconds * 1000)
+        self.apply(encode(Tick()))
 
     async def read_barrier(self, *, timeout_s: float) -> None:
         """Always fresh."""

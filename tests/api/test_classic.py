@@ -245,6 +245,17 @@ async def test_json_of_another_kind_is_consumed_as_it_is(client: httpx.AsyncClie
 JSON = {"content-type": "application/json"}
 
 
+async def test_what_others_have_leased_is_not_handed_out(client: httpx.AsyncClient, node: FakeNode) -> None:
+    await publish(client, "one")
+    await publish(client, "two")
+    assert len((await client.post("/v1/topics/t/messages:receive", json={"lease_s": 9})).json()["messages"]) == 1
+    assert (await client.get("/message/t")).content == b'{"success": true, "message": "two"}'
+    answer = await client.get("/message/t")
+    assert (answer.content, answer.headers["rmq-code"]) == (FAILED, "topic_empty")
+    node.pass_time(10)
+    assert (await client.get("/message/t")).content == b'{"success": true, "message": "one"}'
+
+
 class TestStrict:
     """`classic_strict`: a follower refuses, as the course has it."""
 

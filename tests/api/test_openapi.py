@@ -20,14 +20,18 @@ from tests.api.conftest import Live
 from tests.api.fake_node import FakeNode
 from tests.api.fake_node import settings as node_settings
 
-EXAMPLES = 150
-METHODS = {"get", "put", "post", "delete"}
+EXAMPLES = 80
+METHODS = {"get", "put", "post", "patch", "delete"}
+BODY_OPTIONAL = {
+    "create_topic", "purge_topic", "redrive_topic", "create_subscription", "transfer_leadership",
+}  # fmt: skip
 
-# A key that was used before, a node that does not exist: valid by the schema, refused by the state.
-ACCEPTED = ["2xx", "404", "409", "422"]
+# A key that was used before, a node that does not exist, a topic that is full or was changed meanwhile: valid by the
+# schema, refused by the state.
+ACCEPTED = ["2xx", "404", "409", "412", "422", "429"]
 CONFIG = {
     "checks": {
-        "negative_data_rejection": {"expected-statuses": ["400", "404", "409", "413", "414", "415", "422"]},
+        "negative_data_rejection": {"expected-statuses": ["400", "404", "409", "412", "413", "414", "415", "422"]},
         "positive_data_acceptance": {"expected-statuses": ACCEPTED},
     },
     "operations": [
@@ -37,8 +41,13 @@ CONFIG = {
             "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400"]}},
         },
         {
+            # An ETag without its quotes, which schemathesis takes away.
+            "include-operation-id": "change_topic",
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400"]}},
+        },
+        {
             # A cursor that no answer gave.
-            "include-operation-id": "list_topics",
+            "include-operation-id": ["list_topics", "peek"],
             "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400"]}},
         },
     ],
@@ -55,7 +64,10 @@ def described() -> dict[str, Any]:
 
 
 DOCUMENT = described()
-schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(CONFIG))
+# An answer without an end cannot be validated: tests/api/test_stream.py looks at that one.
+schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(CONFIG)).exclude(
+    operation_id="stream"
+)
 OPERATIONS = [
     pytest.param(path, method, operation, id=operation["operationId"])
     for path, item in DOCUMENT["paths"].items()
@@ -91,8 +103,8 @@ def test_every_route_is_documented(path: str, method: str, operation: dict[str, 
     assert operation["summary"] and operation["description"] and operation["tags"]
     for parameter in operation.get("parameters", []):
         assert parameter["description"]
-    if method in ("put", "post") and path not in ("/v1/topics/{topic}", "/v1/cluster/transfer"):
-        assert operation["requestBody"]["required"]
+    if method in ("put", "post", "patch"):
+        assert operation["requestBody"]["required"] is (operation["operationId"] not in BODY_OPTIONAL)
     for media in operation.get("requestBody", {}).get("content", {}).values():
         assert media["examples"]
     for status, answer in operation["responses"].items():
@@ -103,7 +115,11 @@ def test_every_route_is_documented(path: str, method: str, operation: dict[str, 
 def test_the_classic_and_the_v1_routes_are_all_there() -> None:
     assert set(DOCUMENT["paths"]) == {
         "/topic", "/message", "/message/{topic}", "/status", "/v1/topics", "/v1/topics/{topic}",
-        "/v1/topics/{topic}/messages", "/v1/topics/{topic}/messages:receive", "/v1/cluster", "/v1/cluster/transfer",
+        "/v1/topics/{topic}:purge", "/v1/topics/{topic}:redrive", "/v1/topics/{topic}/messages",
+        "/v1/topics/{topic}/messages:receive", "/v1/topics/{topic}/messages:ack", "/v1/topics/{topic}/messages:nack",
+        "/v1/topics/{topic}/messages:extend", "/v1/topics/{topic}/subscriptions",
+        "/v1/topics/{topic}/subscriptions/{subscription}", "/v1/topics/{topic}/schedules",
+        "/v1/topics/{topic}/schedules/{schedule}", "/v1/topics/{topic}/stream", "/v1/cluster", "/v1/cluster/transfer",
         "/livez", "/readyz", "/metrics",
     }  # fmt: skip
     assert all(set(item) <= METHODS for item in DOCUMENT["paths"].values())

@@ -1,4 +1,4 @@
-"""Long polls: woken in turn, by what comes; gone without a trace."""
+"""Long polls: woken in turn, by what comes for them; gone without a trace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from app.api.calls import Call, ClientGone
 from app.api.polls import LongPolls
 from app.broker import commands, results
-from app.broker.commands import CreateTopic, NewMessage, Publish
+from app.broker.commands import Ack, CreateSubscription, CreateTopic, NewMessage, Publish
 from tests.api.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
@@ -22,12 +22,18 @@ pytestmark = pytest.mark.anyio
 class Consumer:
     """One poller on a topic; `hang_up` is the client's."""
 
-    def __init__(self, node: FakeNode, polls: LongPolls, wait_s: float = 5, most: int = 1) -> None:
-        self._node, self._most = node, most
+    def __init__(
+        self, node: FakeNode, polls: LongPolls, wait_s: float = 5, most: int = 1, subscription: str = "default",
+        lease_ms: int | None = None,
+    ) -> None:  # fmt: skip
+        self._node = node
+        self._asked = commands.Receive("t", subscription, most, lease_ms is None, lease_ms)
         self._gone = asyncio.Event()
         self.takes = 0
-        call = Call({"headers": []}, self._receive, "t")
-        self.task = asyncio.ensure_future(polls.receive(call, "t", wait_s, self._take))
+        self.given_back: list[bytes] = []
+        call = Call({"headers": []}, self._receive, ())
+        place = ("t", subscription)
+        self.task = asyncio.ensure_future(polls.receive(call, place, wait_s, self._take, self._give_back))
 
     async def _receive(self) -> dict[str, Any]:
         await self._gone.wait()
@@ -35,10 +41,12 @@ class Consumer:
 
     async def _take(self) -> results.Received:
         self.takes += 1
-        command = commands.encode(commands.Receive("t", max=self._most))
-        found = results.decode(await self._node.submit(command, timeout_s=1))
+        found = results.decode(await self._node.submit(commands.encode(self._asked), timeout_s=1))
         assert isinstance(found, results.Received)
         return found
+
+    async def _give_back(self, received: results.Received) -> None:
+        self.given_back = [message.body for message in received.messages]
 
     def hang_up(self) -> None:
         self._gone.set()
@@ -134,6 +142,97 @@ async def test_a_message_between_looking_and_waiting_is_not_missed(node: FakeNod
 
     node.submit = submit  # type: ignore[method-assign]
     assert await Consumer(node, polls).bodies() == [b"1"]
+
+
+async def test_a_message_wakes_the_first_of_each_subscription(node: FakeNode, polls: LongPolls) -> None:
+    for name in ("one", "two"):
+        node.apply(commands.encode(CreateSubscription("t", name)))
+    consumers = {name: [Consumer(node, polls, subscription=name) for _ in range(3)] for name in ("one", "two")}
+    await settle()
+    publish(node, b"1")
+    assert [await consumers[name][0].bodies() for name in ("one", "two")] == [[b"1"], [b"1"]]
+    await settle()
+    for waiting in consumers.values():
+        assert [consumer.takes for consumer in waiting] == [2, 1, 1]
+    node.stopping.set()
+    await settle()
+
+
+async def test_what_is_ready_for_others_wakes_nobody(node: FakeNode, polls: LongPolls) -> None:
+    """A lease of another subscription ends."""
+    node.apply(commands.encode(CreateSubscription("t", "other")))
+    publish(node, b"1")
+    leased = Consumer(node, polls, lease_ms=1000)
+    assert await leased.bodies() == [b"1"]
+    assert await Consumer(node, polls, subscription="other").bodies() == [b"1"]
+    here, there = Consumer(node, polls), Consumer(node, polls, subscription="other", wait_s=0.2)
+    await settle()
+    node.pass_time(2)
+    assert await here.bodies() == [b"1"]
+    assert await there.bodies() == []
+    assert there.takes == 1
+
+
+async def test_a_lease_that_ends_wakes_who_waits(node: FakeNode, polls: LongPolls) -> None:
+    publish(node, b"1")
+    assert await Consumer(node, polls, lease_ms=1000).bodies() == [b"1"]
+    waiting = Consumer(node, polls)
+    await settle()
+    assert waiting.takes == 1
+    node.pass_time(2)
+    assert await waiting.bodies() == [b"1"]
+
+
+async def test_a_delayed_message_wakes_who_waits(node: FakeNode, polls: LongPolls) -> None:
+    node.apply(commands.encode(Publish("t", [NewMessage(b"1", delay_ms=5000)])))
+    waiting = Consumer(node, polls)
+    await settle()
+    assert waiting.takes == 1
+    node.pass_time(6)
+    assert await waiting.bodies() == [b"1"]
+
+
+async def test_a_group_that_is_free_again_wakes_who_waits(node: FakeNode, polls: LongPolls) -> None:
+    node.apply(commands.encode(Publish("t", [NewMessage(b"1", group="g"), NewMessage(b"2", group="g")])))
+    (first,) = (await Consumer(node, polls, lease_ms=9000).task).messages
+    waiting = Consumer(node, polls)
+    await settle()
+    assert waiting.takes == 1
+    node.apply(commands.encode(Ack("t", [str(first.token)])))
+    assert await waiting.bodies() == [b"2"]
+
+
+async def test_that_there_is_more_to_clear_away_means_to_ask_again(node: FakeNode, polls: LongPolls) -> None:
+    for _ in range(3):
+        node.apply(commands.encode(Publish("t", [NewMessage(b"0", ttl_ms=1000)] * 1000)))
+    publish(node, b"last")
+    node.ahead_ms += 2000
+    consumer = Consumer(node, polls, most=1000)
+    assert await consumer.bodies() == [b"last"]
+    assert consumer.takes > 1
+
+
+async def test_who_has_hung_up_when_his_messages_come_gives_them_back(node: FakeNode, polls: LongPolls) -> None:
+    committed, release = asyncio.Event(), asyncio.Event()
+
+    async def submit(command: bytes, **options: Any) -> bytes:
+        found = await FakeNode.submit(node, command, **options)
+        del node.submit  # type: ignore[misc]
+        committed.set()
+        await release.wait()
+        return found
+
+    node.submit = submit  # type: ignore[method-assign]
+    publish(node, b"1", b"2")
+    consumer = Consumer(node, polls)
+    await committed.wait()
+    consumer.hang_up()
+    await settle()
+    release.set()
+    with pytest.raises(ClientGone):
+        await consumer.task
+    assert consumer.given_back == [b"1"]
+    assert polls.waiting() == 0
 
 
 async def test_time_ends_a_poll_with_nothing(node: FakeNode, polls: LongPolls) -> None:

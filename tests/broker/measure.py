@@ -16,7 +16,20 @@ import time
 from collections.abc import Callable, Iterable
 
 from app.broker import Item, Machine
-from app.broker.commands import Command, CreateTopic, DeleteTopic, NewMessage, Publish, Receive, encode
+from app.broker.commands import (
+    Ack,
+    Command,
+    CreateSubscription,
+    CreateTopic,
+    DeleteTopic,
+    NewMessage,
+    Publish,
+    Receive,
+    Tick,
+    TopicSettings,
+    encode,
+)
+from app.broker.results import Received, decode
 
 EVERY_S = 0.005
 COMMITS = 2000
@@ -27,14 +40,25 @@ class Writer:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.tokens: list[str] = []
 
     def apply(self, commands: Iterable[bytes]) -> float:
-        """-> seconds."""
+        """-> seconds. Tokens that were handed out are kept."""
         first = self.machine.applied_index + 1
         items = [Item(first + i, 1, 1_700_000_000_000 + first + i, command) for i, command in enumerate(commands)]
         begun = time.perf_counter()
-        self.machine.apply(items)
-        return time.perf_counter() - begun
+        answers = self.machine.apply(items)
+        took = time.perf_counter() - begun
+        for answer in answers:
+            result = None if answer is None else decode(answer)
+            if isinstance(result, Received):
+                self.tokens += [message.token for message in result.messages if message.token]
+        return took
+
+    def ack(self, topic: str, count: int) -> bytes:
+        """An ack of what was handed out first."""
+        chosen, self.tokens = self.tokens[:count], self.tokens[count:]
+        return encode(Ack(topic, chosen))
 
     def show(self, name: str, make: Callable[[int], list[bytes]], times: int, messages: int = 1) -> None:
         """Apply `make(i)` that many times; figures in µs for each of `messages`."""
@@ -85,6 +109,38 @@ def costs(writer: Writer, size_bytes: int) -> None:
     writer.show("receive of 100, each message", lambda i: [receive_100], 50, 100)
 
 
+def deliveries(writer: Writer) -> None:
+    """Leases, groups, priorities and the rest, each in a topic of its own that is nearly empty."""
+    body = b"x" * 256
+    lease, lease_100 = (encode(Receive("leased", max=count, auto_ack=False)) for count in (1, 100))
+    full = TopicSettings(max_messages=1000, overflow="drop_oldest")
+    writer.apply([encode(CreateTopic(name)) for name in ("leased", "groups", "shared", "later")])
+    writer.apply([encode(CreateTopic("ranked", TopicSettings(priorities=True))), encode(CreateTopic("full", full))])
+    writer.apply([encode(CreateSubscription("shared", "s"))])
+    writer.apply([encode(Publish("leased", [NewMessage(body)] * 1000))] * 12)
+    writer.show("receive with a lease, own apply call", lambda i: [lease], COMMITS)
+    writer.show("ack of one, own apply call", lambda i: [writer.ack("leased", 1)], COMMITS)
+    writer.show("receive of 100 with leases, each message", lambda i: [lease_100], 80, 100)
+    writer.show("ack of 100 at once, each message", lambda i: [writer.ack("leased", 100)], 80, 100)
+    grouped = [encode(Publish("groups", [NewMessage(body, group=f"g{i % 100}")])) for i in range(COMMITS)]
+    writer.show("publish with a group, own apply call", lambda i: [grouped[i]], COMMITS)
+    taken = encode(Receive("groups", auto_ack=False))
+    writer.tokens.clear()
+    writer.show("receive of a group with a lease", lambda i: [taken], 100)
+    writer.show("ack in a group", lambda i: [writer.ack("groups", 1)], 100)
+    ranked = [encode(Publish("ranked", [NewMessage(body, priority=i % 10)])) for i in range(COMMITS)]
+    writer.show("publish with a priority", lambda i: [ranked[i]], COMMITS)
+    writer.show("receive by priority", lambda i: [encode(Receive("ranked"))], COMMITS)
+    to_full, to_two = (encode(Publish(name, [NewMessage(body)])) for name in ("full", "shared"))
+    writer.show("publish into a full topic, the oldest goes", lambda i: [to_full], COMMITS)
+    writer.show("publish for two subscriptions", lambda i: [to_two], COMMITS)
+    for name in ("default", "s"):
+        writer.show(f"receive by {name!r} of two", lambda i, name=name: [encode(Receive("shared", name))], COMMITS)
+    later = encode(Publish("later", [NewMessage(body, delay_ms=1)] * 500))
+    writer.show("publish of 500 with a delay, each message", lambda i: [later], 20, 500)
+    writer.show("a tick with 250 that are due", lambda i: [encode(Tick())], 30)
+
+
 def resident_mb() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() // 1_000_000
@@ -102,6 +158,7 @@ def main() -> None:
         writer.apply([encode(create)])
         print(f"{'256 bytes, nearly empty':48}{'median':>9}{'p10':>9}{'max':>10}")
         costs(writer, 256)
+        deliveries(writer)
         kilobytes = many(500, 1024)
         for _ in range(options.messages // 500):
             writer.apply([kilobytes])

@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 
 from app.broker import dedup
-from app.broker.commands import DeleteTopic, NewMessage, Publish, Receive
-from app.broker.results import Published, Received, Refused
+from app.broker.commands import (
+    CreateSubscription,
+    CreateTopic,
+    DeleteTopic,
+    NewMessage,
+    Publish,
+    Purge,
+    Receive,
+    TopicSettings,
+)
+from app.broker.results import Published, PublishedMessage, Received, Refused
 from tests.broker.feed import Feed
 
 WINDOW_MS = 300_000
@@ -99,6 +108,10 @@ def test_kept_answers_are_bounded_in_bytes(feed: Feed, monkeypatch: pytest.Monke
     assert [feed.receive(key=f"r{i}") for i in (1, 2)] == first[1:]
 
 
+def test_so_much_is_kept() -> None:
+    assert (dedup.CLAIMS_MAX, dedup.CLAIMS_BYTES_MAX) == (100_000, 64 << 20)
+
+
 def test_one_command_sweeps_only_so_many(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup, "SWEEP_ROWS", 2)
     for i in range(6):
@@ -152,3 +165,132 @@ def test_a_topic_made_anew_knows_nothing_of_its_former_keys(feed: Feed) -> None:
     feed.create()
     assert feed.receive(key="r") == []
     assert not publish(feed, "k", b"else").messages[0].duplicate
+
+
+def test_a_repeated_receive_with_leases_gets_the_same_tokens(feed: Feed) -> None:
+    feed.publish(b"1", b"2")
+    asked = Receive("t", max=1, auto_ack=False, key="r")
+    first = feed.received(asked)
+    assert feed.received(asked) == first
+    assert feed.counts() == (1, 1, 0, 0)
+    for other in (Receive("t", max=1, key="r"), Receive("t", max=1, auto_ack=False, lease_ms=5, key="r")):
+        assert feed.refused(other) == "key_reused"
+    assert feed.ack(*first) == [None]
+    assert feed.received(asked) == first
+
+
+def test_a_repeated_receive_gets_the_same_answer_after_a_purge(feed: Feed) -> None:
+    feed.publish(b"1")
+    first = feed.receive(key="r")
+    feed.one(Purge("t"))
+    assert feed.receive(key="r") == first
+
+
+def test_a_key_of_one_subscription_is_not_anothers(feed: Feed) -> None:
+    feed.one(CreateSubscription("t", "s"))
+    feed.publish(b"1")
+    feed.receive(key="r")
+    assert feed.refused(Receive("t", "s", key="r")) == "key_reused"
+
+
+# --- dedup_id
+
+
+def told(messages: list[PublishedMessage]) -> list[tuple[int, bool]]:
+    return [(message.sequence, message.duplicate) for message in messages]
+
+
+def test_a_message_with_a_dedup_id_is_stored_once(feed: Feed) -> None:
+    message = NewMessage(b"1", True, {"a": "1", "b": "2"}, "g", "d")
+    same = NewMessage(b"1", True, {"b": "2", "a": "1"}, "g", "d", ttl_ms=5)
+    [first] = feed.publish(message)
+    [again] = feed.publish(same)
+    assert (again.id, again.sequence, again.duplicate) == (first.id, 1, True)
+    assert told(feed.publish(NewMessage(b"2"), message, NewMessage(b"3"))) == [(2, False), (1, True), (3, False)]
+    assert feed.stored() == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        NewMessage(b"2", dedup_id="d"), NewMessage(b"1", True, dedup_id="d"),
+        NewMessage(b"1", headers={}, dedup_id="d"), NewMessage(b"1", group="g", dedup_id="d"),
+        NewMessage(b"1", priority=1, dedup_id="d"),
+    ],
+)  # fmt: skip
+def test_one_that_says_something_else_is_refused(feed: Feed, other: NewMessage) -> None:
+    feed.create("p", priorities=True)
+    [first] = feed.publish(NewMessage(b"1", dedup_id="d"), topic="p")
+    assert feed.refused(Publish("p", [NewMessage(b"new"), other])) == "key_reused"
+    assert feed.stored("p") == 1
+    answer = feed.one(Publish("p", [NewMessage(b"new"), other], atomic=False))
+    assert isinstance(answer, Published)
+    assert [message.code for message in answer.messages] == [None, "key_reused"]
+    assert (answer.messages[1].id, answer.messages[1].sequence) == (first.id, first.sequence)
+
+
+def test_within_one_publish_too(feed: Feed) -> None:
+    message = NewMessage(b"1", dedup_id="d")
+    assert told(feed.publish(message, NewMessage(b"2"), message)) == [(1, False), (2, False), (1, True)]
+    clash = [NewMessage(b"3", dedup_id="e"), NewMessage(b"4", dedup_id="e")]
+    assert feed.refused(Publish("t", clash)) == "key_reused"
+    answer = feed.one(Publish("t", clash, atomic=False))
+    assert isinstance(answer, Published)
+    assert [each.code for each in answer.messages] == [None, "key_reused"]
+    assert feed.stored() == 3
+
+
+def test_a_dedup_id_is_known_for_the_topics_window(feed: Feed) -> None:
+    feed.create("u", dedup_window_ms=1000)
+    message = NewMessage(b"1", dedup_id="d")
+    feed.publish(message, topic="u")
+    assert not feed.publish(message)[0].duplicate, "that is another topic"
+    feed.now_ms += 999
+    assert feed.publish(message, topic="u")[0].duplicate
+    feed.now_ms += 1
+    assert told(feed.publish(message, topic="u")) == [(2, False)]
+
+
+def test_a_refusal_claims_no_dedup_id(feed: Feed) -> None:
+    messages = [NewMessage(b"1", dedup_id="d"), NewMessage(b"", priority=1)]
+    assert feed.refused(Publish("t", messages)) == "invalid_message"
+    assert told(feed.publish(NewMessage(b"2", dedup_id="d"))) == [(1, False)]
+
+
+def test_what_cannot_be_is_told_before_what_is_known(feed: Feed) -> None:
+    feed.publish(NewMessage(b"1", group="g", dedup_id="d"))
+    wrong = NewMessage(b"1", group="g", dedup_id="d", delay_ms=1)
+    assert feed.refused(Publish("t", [wrong])) == "invalid_message"
+    answer = feed.one(Publish("t", [wrong], atomic=False))
+    assert isinstance(answer, Published) and answer.messages[0].code == "invalid_message"
+
+
+def test_all_or_none_whatever_is_forgotten_meanwhile(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new ids push the last one's out; what was known at the start counts."""
+    monkeypatch.setattr(dedup, "CLAIMS_MAX", 2)
+    feed.create("u", max_messages=3)
+    known = NewMessage(b"1", dedup_id="known")
+    feed.publish(known, topic="u")
+    new = [NewMessage(b"2", dedup_id="a"), NewMessage(b"3", dedup_id="b")]
+    assert told(feed.publish(*new, known, topic="u")) == [(2, False), (3, False), (1, True)]
+    assert feed.stored("u") == 3
+
+
+def test_a_repetition_of_one_by_one_is_told_all_again(feed: Feed) -> None:
+    messages = [NewMessage(b"1"), NewMessage(b"", priority=1), NewMessage(b"2", dedup_id="d")]
+    command = Publish("t", messages, "k", b"f", atomic=False)
+    first, again = feed.all(command, command)
+    assert told(first.messages) == [(1, False), (0, False), (2, False)]
+    assert told(again.messages) == [(1, True), (0, False), (2, True)]
+    assert again.messages[1] == first.messages[1]
+
+
+def test_a_publish_of_which_nothing_was_stored_leaves_its_key_free(feed: Feed) -> None:
+    feed.one(CreateTopic("small", TopicSettings(max_messages=1)))
+    feed.publish(b"1", topic="small")
+    again = Publish("small", [NewMessage(b"2")], "k", b"f", atomic=False)
+    refused = feed.one(again)
+    assert isinstance(refused, Published) and refused.messages[0].code == "topic_full"
+    feed.receive(topic="small")
+    stored = feed.one(again)
+    assert isinstance(stored, Published) and stored.messages[0].code is None and not stored.messages[0].duplicate

@@ -3,6 +3,12 @@
     p0  publish  0-1   a=1 b=2      two messages and their sequences        receive likewise; `max=5`: it asked for five
     p0  publish  0-1?  a            nobody knows whether it happened        0-1x: it surely did not
     c0  receive  0-1   empty        answered that nothing waits             receive 0-1? max=2: may have taken two
+    p0  publish  0-1   a=1 delay=5          handed out 5 s later; group=g: in that group
+    c0  receive  0-1   a=1#2 lease=3        on a lease of 3 s, its second delivery
+    c0  ack      0-1   a#2 b#1:lost         those deliveries; the other was told that its lease is lost
+    c0  nack     0-1   a#2 delay=5          extend 0-1 a#2 lease=3: likewise
+    c0  count    0-1   left=0
+    t   topic    0     most=3 grave=u       how topic t was made
     c0  create   0-1   orders made  or: orders there                        create 0-1? orders
     c0  list     0-1   orders mails
     n0  status   1     Leader term=1 index=4 hash=ab                        applied=6: two more, not yet in the hash
@@ -16,9 +22,9 @@ Rules of this file: a line that is not understood raises; nothing has a default 
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from chaos.history import Final, Kind, LogPiece, Op, Outcome, Record, Role, Status
+from chaos.history import SETTLES, Final, LogPiece, Op, Record, Role, Status, Topic
 
 
 class HandMade(NamedTuple):
@@ -38,34 +44,49 @@ def _record(words: list[str]) -> Record:
     who, what, when, *rest = words
     if what in ("status", "final", "log"):
         return _of_node(int(who.removeprefix("n")), what, float(when), rest)
+    said = dict(word.split("=") for word in rest if word.partition("=")[0] in NAMES)
+    told = [word for word in rest if word.partition("=")[0] not in NAMES]
+    if what == "topic":
+        return Topic(name=who, max_deliveries=int(said["most"]), dead_letter_topic=said["grave"])
     kind, _, topic = what.partition("/")
     mark = when[-1] if when[-1] in "?x" else ""
     start, end = when.removesuffix(mark).split("-")
-    outcome = cast(Outcome, {"": "ok", "?": "unknown", "x": "fail"}[mark])
-    return _op(cast(Kind, kind), who, topic or "t", float(start), float(end), outcome, rest)
+    outcome = {"": "ok", "?": "unknown", "x": "fail"}[mark]
+    common = {
+        "kind": kind, "client": who, "node": 0, "tries": 1, "topic": topic or "t", "start": float(start),
+        "end": float(end), "outcome": outcome, "lease_s": float(said.get("lease", 0)),
+        "delay_s": float(said.get("delay", 0)),
+    }  # fmt: skip
+    return Op(**{**common, **_told(kind, outcome == "ok", said, told)})
 
 
-def _op(kind: Kind, client: str, topic: str, start: float, end: float, outcome: Outcome, rest: list[str]) -> Op:
-    values: list[str] = []
-    sequences: list[int] = []
-    names: list[str] = []
-    maximum, created = 0, None
+NAMES = {"max", "lease", "delay", "group", "left", "most", "grave"}
+"""Words of the form name=number; all others are values."""
+
+
+def _told(kind: str, ok: bool, said: dict[str, str], told: list[str]) -> dict[str, Any]:
+    """What else was asked and answered."""
     if kind == "list":
-        names = rest
-    elif kind == "create":
-        topic = rest[0]
-        created = {"made": True, "there": False}[rest[1]] if outcome == "ok" else None
-    elif rest != ["empty"]:
-        pairs = [word.split("=") for word in rest if not word.startswith("max=")]
-        values = [pair[0] for pair in pairs]
-        sequences = [int(pair[1]) for pair in pairs if len(pair) > 1]
+        return {"names": told}
+    if kind == "create":
+        return {"topic": told[0], "created": {"made": True, "there": False}[told[1]] if ok else None}
+    if kind == "count":
+        return {"left": int(said["left"]) if ok else None}
+    if kind in SETTLES:
+        codes = ["lease_lost" if word.endswith(":lost") else None for word in told]
+        return {"tokens": [word.removesuffix(":lost") for word in told], "codes": codes if ok else []}
+    pairs = [] if told == ["empty"] else [word.split("=") for word in told]
+    values = [pair[0] for pair in pairs]
+    places = [pair[1].partition("#")[::2] for pair in pairs if len(pair) > 1]
+    fields: dict[str, Any] = {"values": values, "sequences": [int(sequence) for sequence, _ in places]}
     if kind == "receive":
-        said = [int(word[4:]) for word in rest if word.startswith("max=")]
-        maximum = said[0] if said else max(len(values), 1)
-    return Op(
-        kind=kind, client=client, node=0, tries=1, start=start, end=end, outcome=outcome, topic=topic, values=values,
-        sequences=sequences, max=maximum, created=created, names=names,
-    )  # fmt: skip
+        fields["max"] = int(said.get("max", max(len(values), 1)))
+    if kind == "receive" and "lease" in said:
+        fields["deliveries"] = [int(number) for _, number in places if number]
+        fields["tokens"] = [f"{value}#{number}" for value, (_, number) in zip(values, places, strict=False) if number]
+    if "group" in said:
+        fields["groups"] = [said["group"]] * len(values)
+    return fields
 
 
 def _of_node(node: int, what: str, at: float, rest: list[str]) -> Record:

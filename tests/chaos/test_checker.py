@@ -9,10 +9,13 @@ from chaos.history import HistoryError, Op, Run
 from tests.chaos.brute_force import queue_fits, topics_fit
 from tests.chaos.hand_made import HandMade, parse
 from tests.chaos.hand_made_clusters import BAD_NODES, BAD_TOPICS, GOOD_NODES, GOOD_TOPICS
+from tests.chaos.hand_made_leases import GOOD_LEASES
+from tests.chaos.hand_made_leases_wrong import BAD_LEASES
 from tests.chaos.hand_made_queues import BAD, GOOD
 
 QUEUES, TOPICS, NODES = GOOD + BAD, GOOD_TOPICS + BAD_TOPICS, GOOD_NODES + BAD_NODES
-ALL = QUEUES + TOPICS + NODES
+LEASES = GOOD_LEASES + BAD_LEASES
+ALL = QUEUES + LEASES + TOPICS + NODES
 
 
 def named(histories: list[HandMade]) -> pytest.MarkDecorator:
@@ -40,7 +43,7 @@ def test_the_judge_agrees_on_topics(made: HandMade) -> None:
     assert topics_fit([op for op in parse(made.table) if isinstance(op, Op)]) == (not made.expected)
 
 
-@named(QUEUES)
+@named(QUEUES + LEASES)
 def test_the_order_of_lines_means_nothing(made: HandMade) -> None:
     backwards = check(parse(made.table)[::-1])
     assert backwards.valid == (not made.expected)
@@ -51,6 +54,8 @@ def test_every_rule_has_its_histories() -> None:
     broken = {expected.split()[0] for made in ALL for expected in made.expected}
     assert broken == {
         "lost", "phantom", "duplicate", "misfit", "same_sequence", "publisher_order", "reordered", "torn", "stale_read",
+        "early", "undelayed", "recount", "after_ack", "double_ack", "double_end", "stale_token", "overrun", "skipped",
+        "unworn", "overtaken",
         "double_create", "topic_phantom", "topic_stale", "topic_order",
         "two_leaders", "state_differs", "log_differs", "log_order",
     }  # fmt: skip

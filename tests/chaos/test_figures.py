@@ -54,11 +54,14 @@ def test_what_is_an_acknowledged_operation() -> None:
         op("publish", 1.0), op("publish", 1.1, "unknown"), op("publish", 1.2, "fail"),
         op("receive", 1.3, values=["a"], sequences=[1]), op("receive", 1.4), op("receive", 1.5, "unknown"),
         op("create", 1.6, created=True), op("create", 1.7, created=False), op("create", 1.8, "unknown"),
-        op("list", 1.9, names=["a"]),
+        op("list", 1.9, names=["a"]), op("count", 2.0, left=7),
+        op("ack", 2.1, tokens=["a", "b"], codes=["lease_lost", None]), op("ack", 2.2, "unknown", tokens=["a"]),
+        op("nack", 2.3, tokens=["a"], codes=["lease_lost"]),
     ]  # fmt: skip
     figures = measure(records)
-    assert figures.acknowledged == 3
+    assert figures.acknowledged == 4
     assert figures.operations == {
+        "ack": {"ok": 1, "unknown": 1}, "count": {"ok": 1}, "nack": {"ok": 1},
         "create": {"ok": 2, "unknown": 1}, "list": {"ok": 1}, "publish": {"fail": 1, "ok": 1, "unknown": 1},
         "receive": {"ok": 2, "unknown": 1},
     }  # fmt: skip

@@ -20,6 +20,16 @@ RECORDS: list[Record] = [
     Op(kind="receive", client="c0", node=0, tries=1, start=1, end=2, outcome="unknown", topic="t", max=5, error="e"),
     Op(kind="create", client="t0", node=0, tries=1, start=1, end=2, outcome="ok", topic="t", created=False),
     Op(kind="list", client="t0", node=0, tries=1, start=1, end=2, outcome="ok", names=["t", "u"]),
+    history.Topic(name="t", max_deliveries=3, dead_letter_topic="u"),
+    Op(
+        kind="receive", client="w0", node=0, tries=1, start=1, end=2, outcome="ok", topic="t", max=5, lease_s=2.5,
+        values=["p0-0"], sequences=[1], tokens=["1-1-0-1-2"], deliveries=[2], groups=[None],
+    ),
+    Op(
+        kind="nack", client="w0", node=0, tries=1, start=1, end=2, outcome="ok", topic="t", delay_s=1.5,
+        tokens=["a", "b"], codes=[None, "lease_lost"],
+    ),
+    Op(kind="count", client="drain", node=0, tries=1, start=1, end=2, outcome="ok", topic="t", left=0),
     Status(
         node=2, start=1.0, at=1.5, role="Leader", term=3, leader=2, last_log_index=9, commit_index=8, applied_index=8,
         state_index=7, state_hash="ab", pid=11,
@@ -97,5 +107,19 @@ def test_an_operation_that_contradicts_itself_is_not_made() -> None:
             op(outcome="unknown", **answer)
     with pytest.raises(ValueError, match="fail has no answer"):
         op(kind="publish", outcome="fail", values=["a"], sequences=[1])
+    for answer in ({"tokens": ["a"]}, {"deliveries": [1]}, {"codes": [None]}, {"left": 0}):
+        with pytest.raises(ValueError, match="unknown has no answer"):
+            op(outcome="unknown", **answer)
     with pytest.raises(ValueError, match="set `created`"):
         op(kind="create", topic="t")
+    with pytest.raises(ValueError, match="set `left`"):
+        op(kind="count", topic="t")
+    with pytest.raises(ValueError, match="set `tokens`"):
+        op(kind="ack", topic="t")
+    with pytest.raises(ValueError, match="set `codes`"):
+        op(kind="ack", topic="t", tokens=["a", "b"], codes=[None])
+    with pytest.raises(ValueError, match="set `lease_s`"):
+        op(kind="extend", topic="t", tokens=["a"], codes=[None])
+    with pytest.raises(ValueError, match="set `groups`"):
+        op(kind="publish", topic="t", values=["a", "b"], sequences=[1, 2], groups=["g"])
+    assert op(kind="nack", outcome="unknown", tokens=["a"], delay_s=2).delay_s == 2

@@ -338,6 +338,26 @@ def _bars(tree: ElementTree.Element, scenario: str, kind: str) -> list[ElementTr
     return [each for each in section.iter("g") if (bar := each.find("rect")) is not None and bar.get("class") == kind]
 
 
+class TestLeases:
+    def test_what_became_of_deliveries_is_said_where_there_were_some(self, tmp_path: Path) -> None:
+        made = MadeUp("calm", ["none"], seconds=20)
+        common = {"client": "w0", "node": 0, "tries": 1, "outcome": "ok", "topic": "work"}
+        ops = [
+            Op(kind="publish", start=1, end=2, values=["w-1"], sequences=[1], **common),
+            Op(kind="receive", start=3, end=4, max=1, lease_s=1, values=["w-1"], sequences=[1], tokens=["a"],
+               deliveries=[1], **common),
+            Op(kind="receive", start=5, end=6, max=1, lease_s=1, values=["w-1"], sequences=[1], tokens=["b"],
+               deliveries=[2], **common),
+            Op(kind="ack", start=6, end=7, tokens=["b"], codes=[None], **common),
+        ]  # type: ignore[arg-type]  # fmt: skip
+        for name, records in (("with", [*made.records(), *ops]), ("without", list(made.records()))):
+            put(tmp_path / name, records)
+            case = examine(tmp_path / name, tmp_path, made.run, "leases", DEMANDS)
+            says = "2 deliveries, 1 of them not the first; 1 ran out"
+            assert (says in page([case])) == (name == "with")
+            assert case.report.valid
+
+
 class TestTimeline:
     def test_spans_end_where_nobody_saw_the_node(self) -> None:
         found = trace(each for each in MadeUp("x", ["pause-leader"], seconds=10).records() if not isinstance(each, Op))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.broker.commands import CreateTopic, NewMessage, Publish, PutSchedule, Receive, TopicSettings, encode
 from app.broker.machine import Machine
 from app.node import runner as runner_module
 from app.node.compaction import Compaction
@@ -23,6 +24,7 @@ from app.raft import Configuration, SnapshotMeta, Tuning
 from app.storage import Identity, RealFileSystem, SegmentedLog
 
 INBOX_LIMIT = 4
+TICK_MS = 10
 
 
 class Member:
@@ -33,13 +35,15 @@ class Member:
     def __init__(self, world: World, node: int, directory: str):
         fs = RealFileSystem()
         self.world, self.stuck = world, False
+        self.clock_ms = 1
         self._jobs: deque[tuple[Any, Callable[..., None]]] = deque()
         self.log = SegmentedLog.open(fs, f"{directory}/log", Identity(7, 0, node, node + 1), segment_bytes=1 << 16)
         self.machine = Machine.open(":memory:")
         self.snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
         core = restore_core(self.log, self.machine, 3, Tuning(), random.Random(node))
         around = Surroundings(
-            transport=self, disk=self, background=self, now_ms=lambda: 1, soon=world.soon.append, later=lambda *_: None
+            transport=self, disk=self, background=self, now_ms=lambda: self.clock_ms, elapsed_ms=lambda: world.time_ms,
+            soon=world.soon.append, later=lambda *_: None,
         )
         compaction = Compaction(self.log, core, self.machine, self.snapshots, around, 1 << 20, 1 << 20)
         self.runner = GroupRunner(core, self.machine, self.snapshots, compaction, around, INBOX_LIMIT)
@@ -80,6 +84,7 @@ class World:
     def __init__(self, directory: Path):
         self.soon: deque[Callable[[], None]] = deque()
         self.away: set[int] = set()
+        self.time_ms = 0
         self.members = [Member(self, node, f"{directory}/{node}") for node in range(3)]
 
     def settle(self) -> None:
@@ -88,6 +93,7 @@ class World:
 
     def pass_time(self, ticks: int) -> None:
         for _ in range(ticks):
+            self.time_ms += TICK_MS
             for member in self.members:
                 member.runner.tick(1)
             self.settle()
@@ -204,3 +210,61 @@ def test_a_member_that_is_gone_does_not_hold_its_copy_of_the_state(world: World,
     world.pass_time(1000)
     assert leader.runner.core.leader is not None
     assert leader.snapshots.oldest() is None
+
+
+def test_a_leader_whose_clock_was_ahead_does_not_make_time_stand_still(world: World) -> None:
+    """Its stamps stay the log's time; who leads next goes on from there at the pace of time."""
+    first = world.leader()
+    first.clock_ms = 3_600_000
+    first.runner.submit(b"ahead", False, lambda _: None)
+    world.pass_time(5)
+    world.away = {first.runner.core.node}
+    second = world.leader(apart_from=first.runner.core.node)
+    before_ms = second.machine.time_ms
+    assert before_ms >= 3_600_000
+    world.pass_time(100)
+    second.runner.submit(b"later", False, lambda _: None)
+    world.pass_time(5)
+    assert second.machine.time_ms - before_ms >= 100 * TICK_MS
+
+
+def test_what_is_due_is_done_without_anybody_asking(world: World) -> None:
+    leader = world.leader()
+    answers: list[bytes] = []
+    for command in (
+        CreateTopic("t", TopicSettings(lease_ms=500)), Publish("t", [NewMessage(b"x")]), Receive("t", auto_ack=False),
+    ):  # fmt: skip
+        leader.runner.submit(encode(command), False, answers.append)
+        world.pass_time(3)
+    for member in world.members:
+        info = member.machine.topic("t")
+        assert info is not None and info.subscriptions[0].leased == 1
+    world.pass_time(60)
+    for member in world.members:
+        info = member.machine.topic("t")
+        assert info is not None and (info.subscriptions[0].leased, info.ready) == (0, 1)
+    last = leader.log.last_index
+    world.pass_time(100)
+    assert leader.log.last_index == last, "nothing is written while nothing is due"
+
+
+def test_a_schedule_fires_once_for_each_tick_whoever_leads(world: World) -> None:
+    leader = world.leader()
+    leader.runner.submit(encode(CreateTopic("t")), False, lambda _: None)
+    world.pass_time(3)
+    first_ms = 60_000
+    leader.runner.submit(
+        encode(PutSchedule("t", "every minute", "* * * * *", "UTC", NewMessage(b"x"), first_ms)), False, lambda _: None
+    )
+    world.pass_time(3)
+    for minute in (1, 2, 3):
+        for member in world.members:
+            member.clock_ms = minute * 60_000 + 1
+        if minute == 2:
+            world.away = {leader.runner.core.node}
+            leader = world.leader(apart_from=leader.runner.core.node)
+        world.pass_time(30)
+    page = leader.machine.peek("t", "default", 0, 10, {})
+    assert page is not None
+    ticks = [(each.message.headers or {})["rmq-tick"] for each in page.items]
+    assert ticks == [f"1970-01-01T00:0{minute}:00Z" for minute in (1, 2, 3)]

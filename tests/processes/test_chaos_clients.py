@@ -26,7 +26,8 @@ def test_a_leader_kill_under_load_is_recorded_and_found_right(tmp_path: Path) ->
     # What the nodes' files hold is the Docker harness's to gather; all other evidence is there.
     assert all("log" in sentence for sentence in report.missing)
     outcomes = Counter((op.kind, op.outcome) for op in ops)
-    assert all(outcomes[kind, "ok"] > 20 for kind in ("publish", "receive", "create", "list"))
+    assert all(outcomes[kind, "ok"] > 20 for kind in ("publish", "receive", "ack", "create", "list"))
+    assert all(report.checked[what] for what in ("of them handed out again", "leases that ran out", "dead letters"))
     assert {op.error for op in ops if op.error} <= EXPECTED
     assert {op.client.rstrip("0123456789") for op in ops} >= {crew.prefix for crew in CREWS if crew.prefix != "poller"}
     assert sum(isinstance(record, Final) for record in records) == 3

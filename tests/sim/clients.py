@@ -9,11 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish, Receive, TopicSettings, encode
+from app.broker.commands import (
+    CreateTopic,
+    DeleteTopic,
+    NewMessage,
+    Once,
+    Publish,
+    Receive,
+    Redrive,
+    TopicSettings,
+    encode,
+)
 from app.broker.results import decode as decode_result
 from app.node.errors import NodeError, OutcomeUnknown
 from tests.sim.plan import MS, SECOND
 from tests.sim.service import Errand
+from tests.sim.work import CREATES, Worker
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -22,6 +33,8 @@ TOPICS = ("t0", "t1")
 """Made at the beginning and never deleted: what is published here is accounted for."""
 SCRATCH = "scratch"
 """Made and deleted again and again; its keys are honoured for a second only."""
+WORK_SHARE = 0.4
+_FIRST = [*((topic, encode(CreateTopic(topic))) for topic in TOPICS), *CREATES.items()]
 _CREATE_SCRATCH = encode(CreateTopic(SCRATCH, TopicSettings(dedup_window_ms=1000)))
 
 
@@ -50,6 +63,7 @@ class Client:
         self.world, self.number = world, number
         self.history: list[Operation] = []
         self._made = 0
+        self._worker = Worker(number, world.rng)
         self._attempt = 0
         self._home = number % world.plan.nodes
 
@@ -67,10 +81,13 @@ class Client:
 
     def _next_operation(self) -> Operation:
         self._made += 1
-        if self._made <= len(TOPICS):
-            topic = TOPICS[self._made - 1]
-            return Operation("create", topic, encode(CreateTopic(topic)), grows=True)
+        if self._made <= len(_FIRST):
+            topic, command = _FIRST[self._made - 1]
+            return Operation("create", topic, command, grows=True)
         rng = self.world.rng
+        if rng.random() < WORK_SHARE:
+            name, work, keyed, bodies = self._worker.next()
+            return Operation(name, "work", encode(work), grows=name == "work", keyed=keyed, bodies=bodies)
         choice = rng.random()
         topic = SCRATCH if rng.random() < 0.15 else rng.choice(TOPICS)
         if topic == SCRATCH and choice < 0.25:
@@ -142,6 +159,8 @@ class Client:
             operation.answer, operation.done = outcome, True
             if operation.command is not None:
                 world.checks.acknowledged(operation)
+            if operation.name == "take":
+                self._worker.told(outcome)
         elif isinstance(outcome, OutcomeUnknown) or outcome is _SILENCE:
             operation.doubted = True
             if operation.keyed:
@@ -158,10 +177,13 @@ class Client:
 
     def drain(self, topic: str) -> None:
         """Receive, with keys, until the topic is empty."""
-        operation = self.receive(topic, 100, keyed=True)
-        operation.floor = self.world.checks.committed
-        self.history.append(operation)
-        self._send(operation)
+        self._start(self.receive(topic, 100, keyed=True))
+
+    def revive(self, topic: str) -> None:
+        """Let messages be handed out again that stand still for want of their dead-letter topic."""
+        self._made += 1
+        command = Once(f"v{self.number}.{self._made}", b"", encode(Redrive(topic)))
+        self._start(Operation("redrive", topic, encode(command), keyed=True))
 
     def came_back_empty(self) -> bool:
         """Whether the last receive found nothing."""

@@ -91,6 +91,12 @@ SITUATIONS = (
     "keyed operation repeated",
     "publish deduplicated",
     "receive repeated",
+    # leases
+    "message handed out again",
+    "lease lost, and said so",
+    "settling repeated under its key",
+    "dead letter handed out",
+    "time passed by a tick",
 )
 
 

@@ -8,23 +8,17 @@ been handed out exactly once, in order.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.broker import commands, results
-from app.broker.commands import CreateTopic, DeleteTopic, Publish, TopicSettings
-from app.broker.results import (
-    Published,
-    PublishedMessage,
-    Received,
-    ReceivedMessage,
-    Refused,
-    TopicCreated,
-    TopicDeleted,
-    TopicExists,
-)
+from app.broker.commands import Once, Tick
+from app.broker.machine import ROWS_BESIDE, ROWS_IN_A_TICK
+from app.broker.results import LEASE_LOST, Published, Received, Settled
 from app.node.envelope import unseal
 from app.raft import Kind
+from tests.broker.model import Model
+from tests.broker.names import Names
+from tests.sim import leases
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -36,89 +30,13 @@ EXACTLY_ONCE = "every acknowledged publish is handed out exactly once, in order"
 REFUSED = "what was refused has no effect"
 
 
-@dataclass(slots=True)
-class ModelTopic:
-    """A topic of the model. `claims`: (kind, key) -> (fingerprint, end, answer)."""
-
-    settings: TopicSettings
-    sequence: int = 0
-    waiting: deque[ReceivedMessage] = field(default_factory=deque)
-    claims: dict[tuple[str, str], tuple[bytes, int, object]] = field(default_factory=dict)
-
-
-class Model:
-    """The queue, as described."""
-
-    def __init__(self) -> None:
-        self.topics: dict[str, ModelTopic] = {}
-        self.time_ms = 0
-        self.message_id = 0
-        self.repeated = {"publish": 0, "receive": 0}
-
-    def apply(self, time_ms: int, data: bytes) -> object:
-        """The answer to a command."""
-        self.time_ms = max(self.time_ms, time_ms)
-        command = commands.decode(data)
-        topic = self.topics.get(command.name if isinstance(command, CreateTopic | DeleteTopic) else command.topic)
-        if isinstance(command, CreateTopic):
-            if topic is not None:
-                return TopicExists(topic.settings == command.settings)
-            self.topics[command.name] = ModelTopic(command.settings)
-            return TopicCreated()
-        if topic is None:
-            return Refused(results.TOPIC_NOT_FOUND, "")
-        if isinstance(command, DeleteTopic):
-            del self.topics[command.name]
-            return TopicDeleted()
-        if isinstance(command, Publish):
-            return self._publish(topic, command)
-        return self._receive(topic, command)
-
-    def _publish(self, topic: ModelTopic, command: Publish) -> object:
-        claim = self._claim(topic, "publish", command.key)
-        if claim is not None:
-            self.repeated["publish"] += 1
-            if claim[0] != command.fingerprint:
-                return Refused(results.KEY_REUSED, "")
-            return Published([PublishedMessage(m.id, m.sequence, True) for m in claim[2]])
-        made = []
-        for message in command.messages:
-            self.message_id += 1
-            topic.sequence += 1
-            entry = ReceivedMessage(
-                str(self.message_id), topic.sequence, message.body, message.binary, message.headers, self.time_ms
-            )
-            topic.waiting.append(entry)
-            made.append(PublishedMessage(entry.id, entry.sequence))
-        self._remember(topic, "publish", command.key, command.fingerprint, made)
-        return Published(made)
-
-    def _receive(self, topic: ModelTopic, command: commands.Receive) -> object:
-        claim = self._claim(topic, "receive", command.key)
-        if claim is not None:
-            self.repeated["receive"] += 1
-            return claim[2]
-        taken = Received([topic.waiting.popleft() for _ in range(min(command.max, len(topic.waiting)))])
-        if taken.messages or command.final:
-            self._remember(topic, "receive", command.key, b"", taken)
-        return taken
-
-    def _claim(self, topic: ModelTopic, kind: str, key: str | None) -> tuple[bytes, int, object] | None:
-        claim = topic.claims.get((kind, key)) if key is not None else None
-        return claim if claim is not None and claim[1] > self.time_ms else None
-
-    def _remember(self, topic: ModelTopic, kind: str, key: str | None, fingerprint: bytes, answer: object) -> None:
-        if key is not None:
-            topic.claims[kind, key] = fingerprint, self.time_ms + topic.settings.dedup_window_ms, answer
-
-
 def check_ending(world: World) -> None:
     """Raises Violation."""
     _check_states(world)
-    model = _check_answers(world)
-    world.coverage.counts["publish deduplicated"] += model.repeated["publish"]
-    world.coverage.counts["receive repeated"] += model.repeated["receive"]
+    _check_answers(world)
     _check_publishes(world)
+    for invariant, what in leases.violations(world):
+        raise _violation(invariant, what)
 
 
 def _violation(invariant: str, what: str) -> Exception:
@@ -138,26 +56,60 @@ def _check_states(world: World) -> None:
         raise _violation(AUDIT, f"the nodes' states differ: {sorted(hashes)}")
 
 
-def _check_answers(world: World) -> Model:
+def _check_answers(world: World) -> None:
     """Replay the log through the model, reads in their places."""
-    checks, model = world.checks, Model()
+    checks, model = world.checks, Model(ROWS_BESIDE, ROWS_IN_A_TICK)
+    names = Names(lambda schedule: schedule)
     reads = deque(sorted(checks.reads, key=lambda read: read.index))
+    seen = _Seen(world)
     for entry in checks.ledger:
         if entry.kind == Kind.COMMAND:
-            expected = model.apply(*unseal(entry.data))
+            time_ms, data = unseal(entry.data)
+            expected = model.apply(time_ms, names.command(data))
             answer = checks.answers[entry.index]
-            given = results.decode(answer) if answer is not None else None
-            if isinstance(given, Refused):
-                given = Refused(given.code, "")
+            assert answer is not None
+            given = names.answer(results.decode(answer), expected)
             if given != expected:
                 raise _violation(ANSWERS, f"entry {entry.index} was answered by {given}, the model says {expected}")
+            seen.count(data, given)
+        else:
+            model.nothing(0)
         while reads and reads[0].index == entry.index:
             read = reads.popleft()
             topic = model.topics.get(read.topic)
-            expected_count = None if topic is None else len(topic.waiting)
+            expected_count = None if topic is None else len(topic.messages)
             if read.messages != expected_count:
                 raise _violation(READS, f"{read}, the model says {expected_count}")
-    return model
+
+
+class _Seen:
+    """What the log has shown of rare things."""
+
+    def __init__(self, world: World) -> None:
+        self._count = world.count
+        self._keys: set[str] = set()
+
+    def count(self, data: bytes, answer: object) -> None:
+        command = commands.decode(data)
+        key = getattr(command, "key", None)
+        is_repeated = key in self._keys
+        if key is not None:
+            self._keys.add(key)
+        if isinstance(command, Tick):
+            self._count("time passed by a tick")
+        elif isinstance(command, Once) and is_repeated:
+            self._count("settling repeated under its key")
+        if isinstance(answer, Published) and any(message.duplicate for message in answer.messages):
+            self._count("publish deduplicated")
+        elif isinstance(answer, Settled) and LEASE_LOST in answer.codes:
+            self._count("lease lost, and said so")
+        elif isinstance(answer, Received) and answer.messages:
+            if is_repeated:
+                self._count("receive repeated")
+            if any(message.deliveries > 1 for message in answer.messages):
+                self._count("message handed out again")
+            if any(message.dead_letter for message in answer.messages):
+                self._count("dead letter handed out")
 
 
 def _check_publishes(world: World) -> None:

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from app.broker import Machine
+import msgspec
+
+from app.broker import Machine, due, groups, leases, settle
 from app.broker import files as database
+from app.broker.state import State, Subscription, Topic
 from app.node.compaction import Compaction
 from app.node.runner import GroupRunner
 from app.raft import HardState, RaftCore
@@ -275,6 +278,41 @@ def key_ignored_after_restart() -> Any:
         real(self, connection)
 
     return patched(Machine, "_take", take)
+
+
+@mutation
+def leases_end_early() -> Any:
+    """What is due is done a second before its time."""
+    real = due.run
+
+    def run(state: State, budget: int) -> int:
+        numbers = state.numbers
+        state.numbers = msgspec.structs.replace(numbers, time_ms=numbers.time_ms + 1000)
+        left = real(state, budget)
+        state.numbers.time_ms = numbers.time_ms
+        return left
+
+    return patched_module(due, "run", run)
+
+
+@mutation
+def acks_are_forgotten() -> Any:
+    """An acked message goes back in place of going away."""
+
+    def ack(state: State, topic: Topic, subscription: Subscription, item: leases.Item) -> None:
+        settle.give_back(state, topic, subscription, item, 0, nacked=False)
+
+    return patched_module(settle, "_ack", ack)
+
+
+@mutation
+def groups_do_not_wait() -> Any:
+    """The next message of a group is handed out while one is leased."""
+
+    def hold(state: State, topic: Topic, row: Any) -> None:
+        return None
+
+    return patched_module(groups, "hold", hold)
 
 
 @mutation

@@ -182,6 +182,7 @@ class SimNode:
             disk=self.disk,
             background=SimBackground(self),
             now_ms=self.now_ms,
+            elapsed_ms=lambda: world.now_us // MS,
             soon=self._soon,
             later=lambda ms, call: self.later(ms * MS, call),
         )

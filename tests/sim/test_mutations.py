@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim import checks, ending
+from tests.sim import checks, ending, leases
 from tests.sim.mutations import MUTATIONS
 from tests.sim.runs import first_caught
-from tests.sim.world import CONVERGENCE
+from tests.sim.world import CONVERGENCE, CRASHED
 
 SEEDS = range(60)
 CAUGHT_BY = {
@@ -35,6 +35,9 @@ CAUGHT_BY = {
     "apply_before_commit": {checks.STATE_SAFETY},
     "claims_not_in_snapshot": {checks.STATE_SAFETY, ending.AUDIT},
     "key_ignored_after_restart": {checks.STATE_SAFETY},
+    "leases_end_early": {ending.ANSWERS, leases.TOO_EARLY},
+    "acks_are_forgotten": {ending.ANSWERS, leases.AFTER_ACK},
+    "groups_do_not_wait": {ending.ANSWERS, ending.AUDIT, leases.IN_ORDER, CRASHED, CONVERGENCE},
     "recovery_cuts_a_record": {checks.DURABLE_STAYS},
 }
 

@@ -32,6 +32,7 @@ from tests.sim.network import Network
 from tests.sim.node import SimNode
 from tests.sim.plan import MS, SECOND, Plan, draw
 from tests.sim.threads import ProcessEnds
+from tests.sim.work import DEAD, WORK
 
 LAST_EVENTS = 60
 ANY_LIFE = -1
@@ -126,13 +127,23 @@ class World:
             node.start_again()
 
     def _drain(self, end_us: int) -> None:
-        for topic in TOPICS:
-            while True:
-                done = self.clients_done
-                self.clients[0].drain(topic)
-                self._converge(end_us, lambda done=done: self.clients_done > done, "a drain got no answer")
+        for topic in (*TOPICS, WORK, DEAD):
+            while not self._ask(end_us, self.clients[0].drain, topic) or self._holds(topic):
                 if self.clients[0].came_back_empty():
-                    break
+                    self._run_until(self.now_us + 50 * MS, lambda: False)
+                    self._ask(end_us, self.clients[0].revive, topic)
+
+    def _ask(self, end_us: int, operation: Callable[[str], None], topic: str) -> bool:
+        """Let a client do one more operation; whether its answer holds no messages."""
+        done = self.clients_done
+        operation(topic)
+        self._converge(end_us, lambda: self.clients_done > done, "a drain got no answer")
+        return self.clients[0].came_back_empty()
+
+    def _holds(self, topic: str) -> bool:
+        """Whether there are messages that cannot be handed out yet: leased, or delayed."""
+        found = [node.machine.topic(topic) for node in self.nodes]
+        return any(info is not None and info.messages > 0 for info in found)
 
     def _converge(self, end_us: int, done: Callable[[], bool], otherwise: str) -> None:
         if not self._run_until(end_us, done):

@@ -1,0 +1,149 @@
+"""Receive: POST /v1/topics/{topic}/messages:receive. Hot.
+
+Rules of this file: who has a key comes back for his answer, so his messages stay leased for him. Who has none and hangs
+up before it is answered has seen nothing: what was leased for him is given back where that is noticed in time, and its
+lease runs out where not.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from app.api import message_schemas as schemas
+from app.api.bodies import BodyDecoder, read_body, require_json
+from app.api.calls import JSON, NO_STORE, Answer, Call, ClientGone
+from app.api.kinds import timestamp, to_ms
+from app.api.metrics import Meters
+from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
+from app.api.params import Query, key_of, topic_of
+from app.api.polls import LongPolls
+from app.api.problems import Problem
+from app.api.queue import Queue
+from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
+from app.broker import results
+from app.broker.commands import Nack, Receive
+from app.node.errors import NodeError
+
+if TYPE_CHECKING:
+    from app.config import Settings
+    from app.node.service import Node
+
+SLOW_S = 0.1
+"""An answer that took so long may have lost its client: it is worth a look."""
+_receive_body = BodyDecoder(schemas.Receive)
+_encode = msgspec.json.Encoder().encode
+
+
+class Receiving:
+    """The route over one node."""
+
+    def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters) -> None:
+        self._meters = meters
+        self._queue = Queue(node)
+        self._polls = polls
+        self._limit_bytes = settings.body_limit_bytes
+
+    async def receive(self, call: Call) -> Answer:
+        """POST /v1/topics/{topic}/messages:receive."""
+        topic = topic_of(call)
+        Query(call)
+        require_json(call)
+        asked: schemas.Receive = _receive_body.decode(await read_body(call, self._limit_bytes))
+        lease_ms = None if asked.lease_s is None or asked.auto_ack else to_ms(asked.lease_s)
+        key = asked.attempt_id or key_of(call)
+        final = Receive(topic, asked.subscription, int(asked.max), asked.auto_ack, lease_ms, key, True)
+        received = await self._wait(call, final, asked.wait_s) if asked.wait_s else None
+        if received is None or (key is not None and not received.messages):
+            # With a key, that there was nothing is an answer too, which every repetition must get.
+            started_s = time.monotonic()
+            received = await self._queue.receive(final, OPERATION_TIMEOUT_S)
+            if time.monotonic() - started_s > SLOW_S and received.messages and await call.is_gone():
+                await self._give_back(final, received)
+                raise ClientGone
+        self._meters.count_consumed(topic, len(received.messages))
+        messages = [_received(message) for message in received.messages]
+        return Answer(200, _encode(schemas.Received(messages=messages)), (JSON, NO_STORE))
+
+    async def _wait(self, call: Call, final: Receive, wait_s: float) -> results.Received:
+        asked = msgspec.structs.replace(final, final=False)
+
+        async def take() -> results.Received:
+            return await self._queue.receive(asked, OPERATION_TIMEOUT_S)
+
+        async def give_back(received: results.Received) -> None:
+            await self._give_back(asked, received)
+
+        return await self._polls.receive(call, (asked.topic, asked.subscription), wait_s, take, give_back)
+
+    async def _give_back(self, asked: Receive, received: results.Received) -> None:
+        tokens = [message.token for message in received.messages if message.token is not None]
+        if not tokens or asked.key is not None:
+            return
+        try:
+            await self._queue.change(Nack(asked.topic, tokens), None, OPERATION_TIMEOUT_S)
+        except (NodeError, Problem):
+            # The leases run out instead.
+            return
+
+    def operations(self) -> list[Operation]:
+        """The route."""
+        return [
+            Operation(
+                method="POST", path="/v1/topics/{topic}/messages:receive", name="receive", tag="messages", hot=True,
+                summary="Receive messages", description=_DESCRIPTION, handler=self.receive, parameters=(TOPIC, KEY),
+                body=body(
+                    ref(schemas.Receive),
+                    {
+                        "One message, leased": {"max": 1, "lease_s": 30},
+                        "Up to ten, waiting for the first": {"max": 10, "wait_s": 20},
+                        "Done when handed out": {"auto_ack": True},
+                        "For another subscription": {"subscription": "mails", "attempt_id": "mails-4711"},
+                    },
+                ),
+                answers={
+                    200: answer(
+                        "The messages", ref(schemas.Received), {"One message": {"messages": [_MESSAGE]}, "None": _NONE}
+                    )
+                },
+                errors=(
+                    "invalid_topic", "invalid_parameter", "invalid_header", *BODY, "topic_not_found",
+                    "subscription_not_found", "key_reused", *WRITES,
+                ),
+            )
+        ]  # fmt: skip
+
+
+def _received(message: results.ReceivedMessage) -> schemas.ReceivedMessage:
+    expires_ms, origin, is_binary = message.lease_expires_ms, message.dead_letter, message.binary
+    return schemas.ReceivedMessage(
+        id=message.id, sequence=message.sequence, body=msgspec.UNSET if is_binary else msgspec.Raw(message.body),
+        body_base64=message.body if is_binary else msgspec.UNSET, headers=message.headers or {}, group=message.group,
+        priority=message.priority, deliveries=message.deliveries, published_at=timestamp(message.published_ms),
+        token=message.token, lease_expires_at=None if expires_ms is None else timestamp(expires_ms),
+        dead_letter=msgspec.UNSET if origin is None else dead_letter(origin),
+    )  # fmt: skip
+
+
+def dead_letter(origin: results.DeadLetter) -> schemas.DeadLetter:
+    """Where a dead letter comes from."""
+    return schemas.DeadLetter(
+        topic=origin.topic, subscription=origin.subscription, sequence=origin.sequence, deliveries=origin.deliveries,
+        at=timestamp(origin.at_ms),
+    )  # fmt: skip
+
+
+_DESCRIPTION = (
+    "Leases up to `max` messages, fewer where they would exceed 4 MiB together; each comes with a `token` for ack, "
+    "nack and extend, and is handed out again when its lease ends without an ack. With `auto_ack` they are done at "
+    "once. `wait_s` waits for one where there is none. With an `attempt_id` (or Idempotency-Key) a retry gets the same "
+    "answer again, also where that was none: take a new one to ask for more."
+)
+_MESSAGE: Json = {
+    "id": "12", "sequence": 7, "body": {"drink": "coffee", "cups": 2}, "headers": {"kind": "order"}, "group": None,
+    "priority": 0, "deliveries": 1, "published_at": "2026-01-31T12:00:00.000Z", "token": "b-1-0-7-1",
+    "lease_expires_at": "2026-01-31T12:00:30.000Z",
+}  # fmt: skip
+_NONE: Json = {"messages": []}

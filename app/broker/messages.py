@@ -1,0 +1,255 @@
+"""What was published: rows of `message`, how they come, how they are read, how they go.
+
+A message waits in a lane: that of its priority, that of its group, or `LATER` until its time has come. A subscription
+that is done with a message says so here; who is the last one takes the row away. Who needs a message: each
+subscription whose `start` is not behind it, unless its bit in `shared` is set. With a single subscription there is no
+such row, and the message goes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from app.broker import groups
+from app.broker.commands import NewMessage
+from app.broker.results import DeadLetter
+from app.broker.rows import MESSAGE, SHARED, Row
+from app.broker.state import LANES, State, Subscription, Topic
+
+ID, STORE, LANE, SEQUENCE, PUBLISHED_MS, DUE_MS, ATTRIBUTES, BODY = range(8)
+"""The columns of a row."""
+LATER = -1
+"""The lane of messages whose time has not come."""
+
+
+class Attributes(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a message carries beside its body; most carry nothing, and their column is NULL. `expires_ms`: kept here as
+    well, while `due_ms` says when it arrives. `origin`: of a dead letter."""
+
+    binary: bool = False
+    headers: dict[str, str] | None = None
+    group: str | None = None
+    priority: int = 0
+    expires_ms: int | None = None
+    origin: DeadLetter | None = None
+
+
+PLAIN = Attributes()
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Attributes).decode
+
+
+def attributes_of(row: Row) -> Attributes:
+    """What the message carries."""
+    return PLAIN if row[ATTRIBUTES] is None else _decode(row[ATTRIBUTES])
+
+
+def size_bytes(row: Row) -> int:
+    """What it counts towards a topic's limit: its body, and what else it carries."""
+    return len(row[BODY]) + (0 if row[ATTRIBUTES] is None else len(row[ATTRIBUTES]))
+
+
+def size_of(body: bytes, carried: Attributes) -> int:
+    """The same of a message that has no row yet."""
+    return len(body) + (0 if carried == PLAIN else len(_encode(carried)))
+
+
+def is_over(state: State, row: Row) -> bool:
+    """Whether its time to live is over."""
+    if row[ATTRIBUTES] is None:
+        return False
+    expires_ms = _decode(row[ATTRIBUTES]).expires_ms
+    return expires_ms is not None and expires_ms <= state.numbers.time_ms
+
+
+# -- coming -------------------------------------------------------------------------------------------------
+
+
+def attributes_for(state: State, topic: Topic, message: NewMessage) -> Attributes:
+    """What a message that is published now will carry."""
+    ttl_ms = topic.settings.ttl_ms if message.ttl_ms is None else message.ttl_ms
+    expires_ms = None if ttl_ms is None else state.numbers.time_ms + ttl_ms
+    return Attributes(message.binary, message.headers, message.group, message.priority, expires_ms)
+
+
+def delay_of(topic: Topic, message: NewMessage) -> int:
+    """For how long it waits before it arrives, in ms."""
+    return topic.settings.delay_ms if message.delay_ms is None else message.delay_ms
+
+
+def compose(
+    state: State, topic: Topic, id: int, sequence: int, body: bytes, carried: Attributes, delay_ms: int = 0
+) -> Row:
+    """The row of a message that comes now, under this sequence. A message with a group arrives after all others of
+    groups, so that none overtakes another."""
+    now_ms = state.numbers.time_ms
+    arrives_ms = now_ms + delay_ms
+    is_later = arrives_ms > now_ms
+    if carried.group is not None:
+        if topic.groups_later:
+            is_later, arrives_ms = True, max(arrives_ms, topic.group_due_ms)
+        topic.groups_later += is_later
+        topic.group_due_ms = arrives_ms
+    attributes = None if carried == PLAIN else _encode(carried)
+    if is_later:
+        return (id, topic.store, LATER, sequence, now_ms, arrives_ms, attributes, body)
+    lane = _lane(state, topic, carried)
+    return (id, topic.store, lane, sequence, now_ms, carried.expires_ms, attributes, body)
+
+
+def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | None = None) -> None:
+    """Store new messages, in the order of their sequences, for all subscriptions, or for one alone."""
+    MESSAGE.insert(state, topic, *rows)
+    topic.messages += len(rows)
+    topic.size_bytes += sum(map(size_bytes, rows))
+    later = sum(row[LANE] == LATER for row in rows)
+    getting = topic.subscriptions if only is None else [only]
+    for subscription in getting:
+        subscription.backlog += len(rows)
+        subscription.delayed += later
+    for row in rows:
+        if row[DUE_MS] is not None:
+            state.expect(row[DUE_MS])
+        if len(getting) < len(topic.subscriptions):
+            share(state, topic, row[SEQUENCE], needed_by(topic, row[SEQUENCE]) & ~(1 << getting[0].slot))
+        if row[LANE] >= LANES:
+            for subscription in getting:
+                groups.arrive(state, topic, subscription, row[LANE], row[SEQUENCE])
+    if later < len(rows):
+        state.woken[topic.name] = None
+
+
+def arrive(state: State, topic: Topic, row: Row) -> Row:
+    """The time of a message in `LATER` has come: it takes its place. -> its row now."""
+    carried = attributes_of(row)
+    lane = _lane(state, topic, carried)
+    moved = (*row[:LANE], lane, *row[SEQUENCE:DUE_MS], carried.expires_ms, *row[ATTRIBUTES:])
+    MESSAGE.update(state, topic, row, moved)
+    topic.groups_later -= carried.group is not None
+    if carried.expires_ms is not None:
+        state.expect(carried.expires_ms)
+    state.woken[topic.name] = None
+    return moved
+
+
+def _lane(state: State, topic: Topic, carried: Attributes) -> int:
+    if carried.group is not None:
+        return groups.enter(state, topic, carried.group)
+    return carried.priority if topic.settings.priorities else 0
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def at(state: State, topic: Topic, lane: int, sequence: int) -> Row | None:
+    """The message with this sequence in that lane."""
+    found = MESSAGE.select(state, "WHERE store = ? AND lane = ? AND sequence = ?", (topic.store, lane, sequence))
+    return found[0] if found else None
+
+
+def is_there(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> bool:
+    """Whether the message is stored, and the subscription is not done with it."""
+    return at(state, topic, lane, sequence) is not None and not is_done(state, topic, subscription, sequence)
+
+
+def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room_bytes: int) -> list[Row]:
+    """Up to `limit` messages of a lane from the cursor on; the first in any case, the others while there is room."""
+    rows: list[Row] = []
+    for row in state.sql.execute(
+        "SELECT id, store, lane, sequence, published_ms, due_ms, attributes, body FROM message"
+        " WHERE store = ? AND lane = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
+        (topic.store, lane, cursor, limit),
+    ):
+        room_bytes -= len(row[BODY])
+        if rows and room_bytes < 0:
+            break
+        rows.append(row)
+    return rows
+
+
+def in_order(state: State, topic: Topic, start: int, limit: int) -> list[tuple[int, int]]:
+    """(sequence, lane) of up to `limit` messages of all lanes, from the sequence `start` on."""
+    plain = state.sql.execute(
+        "SELECT sequence, lane FROM message WHERE store = ? AND lane = 0 AND sequence >= ? ORDER BY sequence LIMIT ?",
+        (topic.store, start, limit),
+    ).fetchall()
+    other = state.sql.execute(
+        "SELECT sequence, lane FROM message WHERE store = ? AND lane <> 0 AND sequence >= ? ORDER BY sequence LIMIT ?",
+        (topic.store, start, limit),
+    ).fetchall()
+    return sorted([*plain, *other])[:limit]
+
+
+def last_in_lane(state: State, topic: Topic, lane: int) -> int:
+    """The largest sequence in a lane; 0 where there is none."""
+    found = state.sql.execute(
+        "SELECT max(sequence) FROM message WHERE store = ? AND lane = ?", (topic.store, lane)
+    ).fetchall()
+    return int(found[0][0] or 0)
+
+
+# -- going --------------------------------------------------------------------------------------------------
+
+
+def finish(state: State, topic: Topic, subscription: Subscription, rows: Sequence[Row]) -> None:
+    """The subscription is done with these; who waited for nobody else is deleted."""
+    subscription.backlog -= len(rows)
+    state.touch(topic)
+    if len(topic.subscriptions) == 1 and not topic.shares:
+        delete(state, topic, rows)
+    else:
+        delete(state, topic, [row for row in rows if _is_last(state, topic, subscription, row[SEQUENCE])])
+
+
+def is_done(state: State, topic: Topic, subscription: Subscription, sequence: int) -> bool:
+    """Whether the subscription is done with a message that is still stored."""
+    if not topic.shares:
+        return False
+    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
+    return bool(found) and bool(found[0][2] >> subscription.slot & 1)
+
+
+def needed_by(topic: Topic, sequence: int) -> int:
+    """The slots, as bits, of the subscriptions that get this message."""
+    return sum(1 << each.slot for each in topic.subscriptions if each.start <= sequence)
+
+
+def share(state: State, topic: Topic, sequence: int, done: int) -> None:
+    """Note who is done with a message: the bits `done`."""
+    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
+    row = (topic.store, sequence, done)
+    if found:
+        SHARED.update(state, topic, found[0], row)
+    else:
+        SHARED.insert(state, topic, row)
+        topic.shares += 1
+
+
+def _is_last(state: State, topic: Topic, subscription: Subscription, sequence: int) -> bool:
+    """Set the subscription's bit; whether nobody needs the message any more."""
+    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
+    done = (found[0][2] if found else 0) | 1 << subscription.slot
+    if not needed_by(topic, sequence) & ~done:
+        return True
+    share(state, topic, sequence, done)
+    return False
+
+
+def delete(state: State, topic: Topic, rows: Sequence[Row]) -> None:
+    """Take messages away that nobody needs."""
+    if not rows:
+        return
+    MESSAGE.delete(state, topic, *rows)
+    topic.messages -= len(rows)
+    topic.size_bytes -= sum(map(size_bytes, rows))
+    for row in rows:
+        if row[LANE] >= LANES:
+            groups.leave(state, topic, row[LANE])
+        elif row[LANE] == LATER:
+            topic.groups_later -= attributes_of(row).group is not None
+        if topic.shares:
+            for shared in SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, row[SEQUENCE])):
+                SHARED.delete(state, topic, shared)
+                topic.shares -= 1

@@ -1,0 +1,83 @@
+"""Rows of a topic, in the tables and in its digest at once.
+
+Rules of this file: a row comes and goes through here, so that the digest never misses one. A row is the tuple of all
+its columns as SQLite gives them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from app.broker.digest import row_digest
+from app.broker.state import SCHEDULES, State, Topic
+
+Row = tuple[Any, ...]
+
+
+class Table:
+    """A table whose rows belong to topics; the first `keys` of its `columns` are the primary key. `owner`: the column
+    of the store or subscription that a row belongs to; None: the topic as such."""
+
+    def __init__(self, name: str, columns: str, keys: int, owner: int | None) -> None:
+        names = columns.split(", ")
+        where = " AND ".join(f"{column} = ?" for column in names[:keys])
+        sets = ", ".join(f"{column} = ?" for column in names[keys:])
+        self._name, self._keys, self._owner = name, keys, owner
+        self._insert = f"INSERT INTO {name} ({columns}) VALUES ({', '.join('?' * len(names))})"
+        self._delete = f"DELETE FROM {name} WHERE {where}"
+        self._update = f"UPDATE {name} SET {sets} WHERE {where}"
+        self._select = f"SELECT {columns} FROM {name} "
+
+    def digest(self, row: Row) -> int:
+        """Its share in the topic's digest; the same values in another table have another."""
+        return row_digest((self._name, *row))
+
+    def insert(self, state: State, topic: Topic, *rows: Row) -> None:
+        """These come."""
+        if len(rows) == 1:
+            state.sql.execute(self._insert, rows[0])
+        else:
+            state.sql.executemany(self._insert, rows)
+        self._count(topic, rows, 1)
+        state.touch(topic)
+
+    def delete(self, state: State, topic: Topic, *rows: Row) -> None:
+        """These go."""
+        keys = [row[: self._keys] for row in rows]
+        if len(keys) == 1:
+            state.sql.execute(self._delete, keys[0])
+        else:
+            state.sql.executemany(self._delete, keys)
+        assert state.sql.rowcount == len(rows), (self._name, keys)
+        self._count(topic, rows, -1)
+        state.touch(topic)
+
+    def update(self, state: State, topic: Topic, old: Row, new: Row) -> None:
+        """One gets other values; its key stays."""
+        assert old[: self._keys] == new[: self._keys]
+        state.sql.execute(self._update, (*new[self._keys :], *new[: self._keys]))
+        assert state.sql.rowcount == 1, (self._name, old)
+        self._count(topic, (old,), -1)
+        self._count(topic, (new,), 1)
+        state.touch(topic)
+
+    def _count(self, topic: Topic, rows: Iterable[Row], sign: int) -> None:
+        for row in rows:
+            topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * self.digest(row)
+
+    def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
+        """Those that `tail` (WHERE and what follows) says."""
+        return state.sql.execute(self._select + tail, values).fetchall()
+
+
+MESSAGE = Table("message", "id, store, lane, sequence, published_ms, due_ms, attributes, body", 1, 1)
+GROUP = Table("message_group", "store, lane, name, messages", 2, 0)
+LEASE = Table("lease", "id, subscription, due_ms, items", 1, 1)
+ASIDE = Table("aside", "subscription, state, lane, sequence, deliveries, nacked, due_ms", 4, 0)
+TURN = Table("turn", "subscription, lane, cursor, turn", 2, 0)
+SHARED = Table("shared", "store, sequence, done", 2, 0)
+SCHEDULE = Table("schedule", "id, topic, name, plan, next_ms", 1, None)
+
+READY, DELAYED, DEAD = 0, 1, 2
+"""States of a row of `aside`."""

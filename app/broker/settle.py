@@ -1,0 +1,154 @@
+"""Ack, nack, extend: the end of a delivery, or more time for it; and what happens to a message that comes back.
+
+Each token has a result of its own. An ack or a nack that is repeated succeeds again, as long as the message was not
+handed out since; whoever is too late is told that the lease is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from app.broker import dead_letters, ended, groups, leases, messages
+from app.broker.commands import Ack, Extend, Nack
+from app.broker.leases import Item, Token
+from app.broker.results import BAD_TOKEN, LEASE_LOST, Settled, encode, no_such_topic
+from app.broker.rows import ASIDE, DELAYED, READY
+from app.broker.state import LANES, State, Subscription, Topic
+
+Handle = Callable[[State, Topic, Subscription, Item], Item | None]
+"""What to do with an item that is leased; the item as it stays in the lease, None if it does not."""
+Late = Callable[[State, Topic, Subscription, Token], str | None]
+"""The code for a token whose lease has ended."""
+
+
+def ack(state: State, command: Ack) -> bytes:
+    """Settled: these messages are done."""
+    return _each(state, command.topic, command.tokens, _ack, _ack_late)
+
+
+def nack(state: State, command: Nack) -> bytes:
+    """Settled: these messages go back."""
+
+    def back(state: State, topic: Topic, subscription: Subscription, item: Item) -> None:
+        give_back(state, topic, subscription, item, command.delay_ms, nacked=True)
+
+    return _each(state, command.topic, command.tokens, back, _nack_late)
+
+
+def extend(state: State, command: Extend) -> bytes:
+    """Settled: these leases end later, or earlier."""
+    due_ms = state.numbers.time_ms + command.lease_ms
+
+    def longer(state: State, topic: Topic, subscription: Subscription, item: Item) -> Item:
+        return Item(item.lane, item.sequence, item.deliveries, due_ms)
+
+    return _each(state, command.topic, command.tokens, longer, lambda *_: LEASE_LOST)
+
+
+def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: Late) -> bytes:
+    topic = state.topic(name)
+    if topic is None:
+        return no_such_topic(name)
+    codes: list[str | None] = [BAD_TOKEN] * len(texts)
+    by_lease: dict[tuple[int, int], list[tuple[int, Token]]] = {}
+    for place, text in enumerate(texts):
+        token = leases.parse(text)
+        if token is not None:
+            by_lease.setdefault((token.subscription, token.lease), []).append((place, token))
+    of = {each.id: each for each in topic.subscriptions}
+    for (subscription_id, lease_id), asked in by_lease.items():
+        subscription = of.get(subscription_id)
+        if subscription is None:
+            for place, _ in asked:
+                codes[place] = LEASE_LOST
+            continue
+        missed = _in_lease(state, topic, subscription, lease_id, asked, handle, codes)
+        for place, token in missed:
+            codes[place] = late(state, topic, subscription, token)
+    return encode(Settled(codes))
+
+
+def _in_lease(
+    state: State, topic: Topic, subscription: Subscription, lease_id: int, asked: Iterable[tuple[int, Token]],
+    handle: Handle, codes: list[str | None],
+) -> list[tuple[int, Token]]:  # fmt: skip
+    """Handle the tokens that are in the lease. -> the others."""
+    lease = leases.find(state, lease_id, subscription)
+    if lease is None:
+        return list(asked)
+    items = {(item.lane, item.sequence): item for item in lease.items}
+    missed, wanted = [], []
+    for place, token in asked:
+        item = items.get((token.lane, token.sequence))
+        if item is None or item.deliveries != token.deliveries:
+            missed.append((place, token))
+        else:
+            codes[place] = None
+            wanted.append(item)
+    kept = {}
+    for item in dict.fromkeys(wanted):
+        del items[item.lane, item.sequence]
+        stays = handle(state, topic, subscription, item)
+        if stays is not None:
+            kept[stays.lane, stays.sequence] = stays
+    if wanted:
+        leases.keep(state, topic, lease, [*items.values(), *kept.values()])
+    return missed
+
+
+def _ack(state: State, topic: Topic, subscription: Subscription, item: Item) -> None:
+    row = messages.at(state, topic, item.lane, item.sequence)
+    assert row is not None, "a leased message is gone"
+    subscription.leased -= 1
+    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+    messages.finish(state, topic, subscription, [row])
+    if item.lane >= LANES:
+        groups.release(state, topic, subscription, item.lane)
+
+
+def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
+    if messages.is_there(state, topic, subscription, token.lane, token.sequence):
+        return LEASE_LOST
+    how = ended.how(state, topic, subscription, token.sequence, token.deliveries)
+    return None if how == ended.ACKED else LEASE_LOST
+
+
+def _nack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
+    found = ASIDE.select(
+        state, "WHERE subscription = ? AND state IN (0, 1, 2) AND lane = ? AND sequence = ?",
+        (subscription.id, token.lane, token.sequence),
+    )  # fmt: skip
+    if found:
+        return None if found[0][4] == token.deliveries and found[0][5] else LEASE_LOST
+    if messages.is_there(state, topic, subscription, token.lane, token.sequence):
+        return LEASE_LOST
+    how = ended.how(state, topic, subscription, token.sequence, token.deliveries)
+    return None if how == ended.NACKED else LEASE_LOST
+
+
+def give_back(
+    state: State, topic: Topic, subscription: Subscription, item: Item, delay_ms: int, *, nacked: bool
+) -> None:
+    """A leased message was not worked on: it takes its old place, at once or later, or is a dead letter now."""
+    row = messages.at(state, topic, item.lane, item.sequence)
+    assert row is not None, "a leased message is gone"
+    subscription.leased -= 1
+    limit = topic.settings.max_deliveries
+    if messages.is_over(state, row):
+        how = ended.NACKED if nacked else ended.LOST
+        ended.note(state, topic, subscription, item.sequence, item.deliveries, how)
+        messages.finish(state, topic, subscription, [row])
+    elif limit is not None and item.deliveries % limit == 0:
+        dead_letters.bury(state, topic, subscription, row, item.deliveries, nacked=nacked)
+    else:
+        due_ms = state.numbers.time_ms + delay_ms if delay_ms else None
+        aside = DELAYED if delay_ms else READY
+        values = (subscription.id, aside, item.lane, item.sequence, item.deliveries, int(nacked), due_ms)
+        ASIDE.insert(state, topic, values)
+        if due_ms is not None:
+            subscription.delayed += 1
+            state.expect(due_ms)
+            return
+        state.woken[topic.name] = None
+    if item.lane >= LANES:
+        groups.release(state, topic, subscription, item.lane)

@@ -1,0 +1,87 @@
+"""Taking a message away before it was handed out: its time is over, the topic is full, a dead letter goes back.
+
+Where a message stands with a subscription is known from its sequence and that subscription's cursor; only a message
+behind the cursor, not set aside and not done, can be leased.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from app.broker import ended, groups, messages
+from app.broker.messages import LANE, LATER, SEQUENCE
+from app.broker.rows import ASIDE, DEAD, DELAYED, Row
+from app.broker.state import LANES, State, Subscription, Topic
+
+NEVER = 1 << 62
+"""A cursor behind everything: that of a group that is not in line, since nothing of it waits."""
+
+
+class Standing(Enum):
+    """Where a message stands with a subscription."""
+
+    WAITING = 1
+    ASIDE = 2
+    LEASED = 3
+    DONE = 4
+
+
+def standing(state: State, topic: Topic, subscription: Subscription, row: Row) -> Standing:
+    """Where this message stands with that subscription."""
+    lane, sequence = row[LANE], row[SEQUENCE]
+    if sequence < subscription.start or messages.is_done(state, topic, subscription, sequence):
+        return Standing.DONE
+    if lane == LATER or sequence >= _cursor(state, subscription, lane):
+        return Standing.WAITING
+    return Standing.ASIDE if aside_of(state, subscription, row) is not None else Standing.LEASED
+
+
+def is_leased(state: State, topic: Topic, row: Row) -> bool:
+    """Whether some subscription has leased it."""
+    return any(standing(state, topic, each, row) is Standing.LEASED for each in topic.subscriptions)
+
+
+def aside_of(state: State, subscription: Subscription, row: Row) -> Row | None:
+    """The message's row of `aside`."""
+    found = ASIDE.select(
+        state, "WHERE subscription = ? AND state IN (0, 1, 2) AND lane = ? AND sequence = ?",
+        (subscription.id, row[LANE], row[SEQUENCE]),
+    )  # fmt: skip
+    return found[0] if found else None
+
+
+def withdraw(state: State, topic: Topic, row: Row) -> None:
+    """The message is done for every subscription that has not leased it."""
+    # All are asked first: what is noted of a message goes with it when the last one is done.
+    places = [(each, standing(state, topic, each, row)) for each in topic.subscriptions]
+    if all(stands is Standing.DONE for _, stands in places):
+        messages.delete(state, topic, [row])  # kept for a deleted subscription alone
+    for subscription, stands in places:
+        if stands is Standing.WAITING:
+            subscription.delayed -= row[LANE] == LATER
+            messages.finish(state, topic, subscription, [row])
+            if row[LANE] >= LANES:
+                groups.shrink(state, topic, subscription, row[LANE])
+        elif stands is Standing.ASIDE:
+            _drop_aside(state, topic, subscription, row)
+
+
+def _drop_aside(state: State, topic: Topic, subscription: Subscription, row: Row) -> None:
+    aside = aside_of(state, subscription, row)
+    assert aside is not None
+    ASIDE.delete(state, topic, aside)
+    subscription.delayed -= aside[1] == DELAYED
+    subscription.dead -= aside[1] == DEAD
+    ended.note(state, topic, subscription, row[SEQUENCE], aside[4], ended.LOST)
+    messages.finish(state, topic, subscription, [row])
+    if row[LANE] >= LANES and aside[1] == DELAYED:
+        groups.release(state, topic, subscription, row[LANE])
+    elif row[LANE] >= LANES:
+        groups.shrink(state, topic, subscription, row[LANE])
+
+
+def _cursor(state: State, subscription: Subscription, lane: int) -> int:
+    if lane < LANES:
+        return subscription.cursors[lane]
+    turn = groups.turn_of(state, subscription, lane)
+    return NEVER if turn is None else int(turn[groups.CURSOR])

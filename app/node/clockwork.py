@@ -1,0 +1,53 @@
+"""What time brings, as commands for the log: whoever leads proposes them, and the log decides.
+
+A Tick, when something is due by the queue's own time: a lease ends, a delayed message arrives. A Fire, when the tick
+of a schedule has come; when the one after it will be is worked out here, since no replica's machine reads a calendar.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Iterator
+
+from app.broker.commands import Fire, Tick, encode
+from app.broker.queries import ScheduleInfo
+from app.node.cron import next_tick_ms
+from app.node.protocols import StateMachine
+
+log = logging.getLogger("rmq.node")
+
+LOOK_EVERY_MS = 100
+FIRES_MAX = 50
+"""Schedules that are fired at once; the others a moment later."""
+
+_TICK = encode(Tick())
+
+
+class Clockwork:
+    """Of one group, on every member; only the leader's is asked."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        self._machine = machine
+        self._look_at_ms = 0
+
+    def commands(self, now_ms: int) -> Iterator[tuple[bytes, bool]]:
+        """What is wanted at this log time: commands, and whether each makes the data grow."""
+        if self._machine.next_due_ms <= now_ms:
+            yield _TICK, False
+        if now_ms < self._look_at_ms:
+            return
+        due = self._machine.due_schedules(now_ms, FIRES_MAX)
+        self._look_at_ms = now_ms if due else now_ms + LOOK_EVERY_MS
+        for schedule in due:
+            try:
+                yield encode(_fire(schedule)), True
+            except ValueError as error:
+                # It was checked when it was made; another release of the calendar may know better.
+                log.warning("the schedule %r cannot go on: %s", schedule.name, error)
+
+
+def _fire(schedule: ScheduleInfo) -> Fire:
+    moment = datetime.datetime.fromtimestamp(schedule.next_ms / 1000, datetime.UTC)
+    tick = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Fire(schedule.id, schedule.next_ms, tick, next_tick_ms(schedule.cron, schedule.zone, schedule.next_ms))

@@ -1,0 +1,49 @@
+"""Two queues that do the same give their tokens and schedules other names: whose is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from app.broker.commands import Ack, BadCommand, Command, Extend, Fire, Nack, Once, decode, encode
+from app.broker.results import Published, Received, Refused, Result
+
+
+class Names:
+    """Of the machine, in the model's terms. `schedule`: the model's number of the machine's schedule."""
+
+    def __init__(self, schedule: Callable[[int], int]) -> None:
+        self._schedule = schedule
+        self._tokens: dict[str, str] = {}
+
+    def command(self, data: bytes) -> bytes:
+        """The same command in the model's terms."""
+        try:
+            command: Command = decode(data)
+        except BadCommand:
+            return data
+        if isinstance(command, Ack | Nack | Extend):
+            return encode(msgspec.structs.replace(command, tokens=[self._tokens.get(t, t) for t in command.tokens]))
+        if isinstance(command, Once):
+            return encode(msgspec.structs.replace(command, command=self.command(command.command)))
+        if isinstance(command, Fire):
+            return encode(msgspec.structs.replace(command, schedule=self._schedule(command.schedule)))
+        return data
+
+    def answer(self, given: Result, expected: Result | str) -> Result | str:
+        """The machine's answer in the model's terms: of a refusal its code, tokens by the model's names."""
+        if isinstance(given, Refused):
+            return given.code
+        if isinstance(given, Published):
+            return Published([msgspec.structs.replace(each, detail=None) for each in given.messages])
+        if not isinstance(given, Received) or not isinstance(expected, Received):
+            return given
+        for own, other in zip(given.messages, expected.messages, strict=False):
+            if own.token is not None and other.token is not None:
+                assert other.token in self._tokens.values() or own.token not in self._tokens, "a token used twice"
+                self._tokens.setdefault(own.token, other.token)
+        renamed = [
+            msgspec.structs.replace(each, token=each.token and self._tokens.get(each.token)) for each in given.messages
+        ]
+        return Received(renamed, given.more)
