@@ -6,12 +6,14 @@ import pytest
 
 from app.broker import machine, receive
 from app.broker.commands import (
+    ChangeTopic,
     CreateSubscription,
     DeleteSubscription,
     NewMessage,
     Purge,
     Receive,
     Redrive,
+    SettingsChange,
 )
 from app.broker.results import (
     LEASE_LOST,
@@ -212,3 +214,19 @@ def test_who_passes_by_what_is_for_others_is_told_to_ask_again(feed: Feed, monke
     assert [feed.one(asked) for _ in range(2)] == [Received([], more=True)] * 2
     assert feed.bodies(topic="u", subscription="s") == [b"last"]
     assert len(feed.bodies(topic="u")) == 8
+
+
+def test_what_comes_back_for_one_and_has_to_wait_arrives_for_that_one(feed: Feed) -> None:
+    """A dead letter of a group may not overtake those of groups that have not arrived."""
+    feed.create("dead")
+    feed.create("u", "s", max_deliveries=1, dead_letter_topic="dead")
+    feed.publish(NewMessage(b"1", group="g"), topic="u")
+    feed.receive(topic="u", subscription="s")
+    feed.nack(*feed.lease(topic="u"), topic="u")
+    feed.one(ChangeTopic("u", SettingsChange(delay_ms=100)))
+    feed.publish(NewMessage(b"2", group="g"), topic="u")
+    feed.one(Redrive("dead"))
+    assert (feed.counts("u"), feed.counts("u", "s")) == ((0, 0, 2, 0), (0, 0, 1, 0))
+    feed.tick(100)
+    assert (feed.counts("u"), feed.counts("u", "s")) == ((2, 0, 0, 0), (1, 0, 0, 0))
+    assert (feed.bodies(topic="u"), feed.bodies(topic="u", subscription="s")) == ([b"2", b"1"], [b"2"])
