@@ -97,10 +97,11 @@ def test_the_list_names_every_scenario() -> None:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The harness in the background."""
+    """The harness in the background, with the usual answer to Ctrl-C, which who started the tests may have put off."""
     with subprocess.Popen(
-        chaos(*arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+        chaos(*arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         try:
             yield process
         finally:

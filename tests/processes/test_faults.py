@@ -238,11 +238,10 @@ def test_full_disk_refuses_publishes_and_recovers(tmp_path) -> None:
                 body = {"topic": "t", "message": f"{number}"}
                 assert httpx.put(url(port, "/message"), json=body, timeout=5).status_code == 200
             filler = small / "filler"
-            with open(filler, "wb") as file:
+            with open(filler, "wb", buffering=0) as file:
                 try:
                     while True:
                         file.write(bytes(1 << 16))
-                        file.flush()
                 except OSError:
                     pass
             publish = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "x"}, timeout=5)  # noqa: E731
