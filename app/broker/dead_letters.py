@@ -28,7 +28,7 @@ def bury(
     state: State, topic: Topic, subscription: Subscription, row: Row, deliveries: int, *, nacked: bool
 ) -> None:
     """This message, not leased any more, is dead."""
-    if move(state, topic, subscription, row, deliveries):
+    if _move(state, topic, subscription, row, deliveries):
         ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.NACKED if nacked else ended.LOST)
         return
     due_ms = None if topic.settings.dead_letter_topic is None else state.numbers.time_ms + RETRY_MS
@@ -39,17 +39,13 @@ def bury(
         state.expect(due_ms)
 
 
-def move(state: State, topic: Topic, subscription: Subscription, row: Row, deliveries: int) -> bool:
+def _move(state: State, topic: Topic, subscription: Subscription, row: Row, deliveries: int) -> bool:
     """Move a message to the dead-letter topic; whether that was possible."""
     name = topic.settings.dead_letter_topic
     target = None if name is None else state.topic(name)
+    if target is None or target is topic:
+        return False
     origin = DeadLetter(topic.name, subscription.name, row[SEQUENCE], deliveries, state.numbers.time_ms)
-    return target is not None and target is not topic and _move(state, topic, subscription, row, target, origin)
-
-
-def _move(
-    state: State, topic: Topic, subscription: Subscription, row: Row, target: Topic, origin: DeadLetter
-) -> bool:
     carried = _carried(state, row, target, origin)
     if not overflow.admit(state, target, 1, messages.size_of(row[BODY], carried)):
         return False

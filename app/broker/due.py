@@ -7,7 +7,7 @@ the log like everything else, and a leader that wakes from a pause ends nothing 
 
 from __future__ import annotations
 
-from app.broker import dead_letters, ended, groups, leases, messages
+from app.broker import dead_letters, groups, leases, messages
 from app.broker.leases import Item
 from app.broker.messages import LANE, LATER, SEQUENCE
 from app.broker.rows import ASIDE, DEAD, DELAYED, MESSAGE, READY, Row
@@ -81,12 +81,8 @@ def _move_again(state: State, topic: Topic, subscription: Subscription, aside: R
     row = messages.at(state, topic, aside[2], aside[3])
     assert row is not None, "a message that stands still is gone"
     ASIDE.delete(state, topic, aside)
-    if dead_letters.move(state, topic, subscription, row, aside[4]):
-        subscription.dead -= 1
-        ended.note(state, topic, subscription, aside[3], aside[4], ended.NACKED if aside[5] else ended.LOST)
-        return
-    again_ms = None if topic.settings.dead_letter_topic is None else state.numbers.time_ms + dead_letters.RETRY_MS
-    ASIDE.insert(state, topic, (*aside[:6], again_ms))
+    subscription.dead -= 1
+    dead_letters.bury(state, topic, subscription, row, aside[4], nacked=bool(aside[5]))
 
 
 def _end_waiting(state: State) -> int:

@@ -58,9 +58,7 @@ def size_of(body: bytes, carried: Attributes) -> int:
 
 def is_over(state: State, row: Row) -> bool:
     """Whether its time to live is over."""
-    if row[ATTRIBUTES] is None:
-        return False
-    expires_ms = _decode(row[ATTRIBUTES]).expires_ms
+    expires_ms = attributes_of(row).expires_ms
     return expires_ms is not None and expires_ms <= state.numbers.time_ms
 
 

@@ -63,7 +63,7 @@ def _look(state: State, topic: Topic, subscription: Subscription, row: Row) -> P
     if row[LANE] == LATER and stands is Standing.WAITING:
         word = "delayed"
     elif stands is Standing.ASIDE:
-        aside = aside_of(state, subscription, row)
+        aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
         assert aside is not None
         word, deliveries = {DELAYED: "delayed", DEAD: "dead"}.get(aside[1], "ready"), aside[4]
     message = ReceivedMessage(

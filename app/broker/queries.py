@@ -5,8 +5,6 @@ They say what this node has applied, no more: whoever needs the newest asks the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from app.broker import messages
@@ -131,8 +129,14 @@ def _info(state: State, found: Topic) -> TopicInfo:
 
 def _oldest_ms(state: State, found: Topic) -> int | None:
     first = messages.in_order(state, found, 0, 1) if found.messages else []
-    row: Any = messages.at(state, found, first[0][1], first[0][0]) if first else None
-    return None if row is None else int(row[messages.PUBLISHED_MS])
+    if not first:
+        return None
+    # Not the whole row: a list of topics would read as many bodies.
+    rows = state.sql.execute(
+        "SELECT published_ms FROM message WHERE store = ? AND lane = ? AND sequence = ?",
+        (found.store, first[0][1], first[0][0]),
+    ).fetchall()
+    return int(rows[0][0])
 
 
 def _schedule(row: Row) -> ScheduleInfo:

@@ -14,6 +14,7 @@ from app.broker.leases import Item, Token
 from app.broker.results import BAD_TOKEN, LEASE_LOST, Settled, encode, no_such_topic
 from app.broker.rows import ASIDE, DELAYED, READY
 from app.broker.state import LANES, State, Subscription, Topic
+from app.broker.withdraw import aside_of
 
 Handle = Callable[[State, Topic, Subscription, Item], Item | None]
 """What to do with an item that is leased; the item as it stays in the lease, None if it does not."""
@@ -114,12 +115,9 @@ def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Tok
 
 
 def _nack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
-    found = ASIDE.select(
-        state, "WHERE subscription = ? AND state IN (0, 1, 2) AND lane = ? AND sequence = ?",
-        (subscription.id, token.lane, token.sequence),
-    )  # fmt: skip
-    if found:
-        return None if found[0][4] == token.deliveries and found[0][5] else LEASE_LOST
+    aside = aside_of(state, subscription, token.lane, token.sequence)
+    if aside is not None:
+        return None if aside[4] == token.deliveries and aside[5] else LEASE_LOST
     if messages.is_there(state, topic, subscription, token.lane, token.sequence):
         return LEASE_LOST
     how = ended.how(state, topic, subscription, token.sequence, token.deliveries)

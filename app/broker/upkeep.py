@@ -70,8 +70,7 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
     """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
     Entering `writer_held_off` keeps the writer from committing. -> the bytes of a long one that were left for another
     time, on a slow day or a full disk."""
-    with _wal(path) as wal:
-        wal_bytes = 0 if wal is None else wal_bytes_used(wal)
+    wal_bytes = _used_bytes(path)
     if wal_bytes < WAL_BACKFILL_BYTES:
         return 0
     try:
@@ -91,6 +90,11 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
         if not is_full(error):
             raise
     return wal_bytes
+
+
+def _used_bytes(path: str) -> int:
+    with _wal(path) as wal:
+        return 0 if wal is None else wal_bytes_used(wal)
 
 
 def wal_bytes_used(wal: int) -> int:
@@ -147,16 +151,12 @@ class Growth:
         self._commits += 1
         if self._commits % LOOK_EVERY_COMMITS == 0:
             limit_bytes = max(WAL_BACKFILL_BYTES, self._left_bytes + WAL_BACKFILL_BYTES // 2)
-            self.is_due = self._used_bytes() >= limit_bytes
+            self.is_due = _used_bytes(self._path) >= limit_bytes
 
     def after_checkpoint(self, left_bytes: int) -> None:
         """What was left for another time is tried again when something has come to it."""
         self._left_bytes = left_bytes
         self.is_due = False
-
-    def _used_bytes(self) -> int:
-        with _wal(self._path) as wal:
-            return 0 if wal is None else wal_bytes_used(wal)
 
 
 class Shrinker:

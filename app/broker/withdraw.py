@@ -33,7 +33,7 @@ def standing(state: State, topic: Topic, subscription: Subscription, row: Row) -
         return Standing.DONE
     if lane == LATER or sequence >= _cursor(state, subscription, lane):
         return Standing.WAITING
-    return Standing.ASIDE if aside_of(state, subscription, row) is not None else Standing.LEASED
+    return Standing.ASIDE if aside_of(state, subscription, lane, sequence) is not None else Standing.LEASED
 
 
 def is_leased(state: State, topic: Topic, row: Row) -> bool:
@@ -41,11 +41,11 @@ def is_leased(state: State, topic: Topic, row: Row) -> bool:
     return any(standing(state, topic, each, row) is Standing.LEASED for each in topic.subscriptions)
 
 
-def aside_of(state: State, subscription: Subscription, row: Row) -> Row | None:
-    """The message's row of `aside`."""
+def aside_of(state: State, subscription: Subscription, lane: int, sequence: int) -> Row | None:
+    """The message's row of `aside`, in whatever state."""
     found = ASIDE.select(
         state, "WHERE subscription = ? AND state IN (0, 1, 2) AND lane = ? AND sequence = ?",
-        (subscription.id, row[LANE], row[SEQUENCE]),
+        (subscription.id, lane, sequence),
     )  # fmt: skip
     return found[0] if found else None
 
@@ -67,7 +67,7 @@ def withdraw(state: State, topic: Topic, row: Row) -> None:
 
 
 def _drop_aside(state: State, topic: Topic, subscription: Subscription, row: Row) -> None:
-    aside = aside_of(state, subscription, row)
+    aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
     assert aside is not None
     ASIDE.delete(state, topic, aside)
     subscription.delayed -= aside[1] == DELAYED
