@@ -14,9 +14,10 @@ RUN if [ -f /needs/ca/certificates.crt ]; then export PIP_CERT=/needs/ca/certifi
  && /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check -r /needs/requirements.txt \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet pip
 # The root file system is read-only at run time: compile now, and do not look at time stamps at every start.
-COPY . /src/
-RUN mkdir /opt/rmq && cd /src && cp -r app config LICENSE /opt/rmq \
- && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/rmq
+COPY LICENSE /opt/rmq/
+COPY config /opt/rmq/config
+COPY app /opt/rmq/app
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/rmq
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 10001 rmq \

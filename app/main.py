@@ -161,6 +161,11 @@ def fail_stop(error: BaseException) -> None:
     os._exit(EXIT_FAILED)
 
 
+def leave_early(_signal: int, _frame: object) -> None:
+    """Told to stop before it serves: nothing is in flight, and what a start does to the disk may end anywhere."""
+    os._exit(0)
+
+
 async def serve(settings: Settings) -> int:
     """Run one node; returns the process's exit code."""
     process = Process(settings)
@@ -185,6 +190,8 @@ async def serve(settings: Settings) -> int:
 
 def main() -> None:
     """`python -m app`."""
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, leave_early)
     settings = load_or_exit()
     logging.basicConfig(
         level=settings.log_level.upper(),

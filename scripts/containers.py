@@ -17,6 +17,8 @@ from scripts import base_image, cluster
 from scripts.console import ROOT, Failure, quiet, run_logged, say
 
 IMAGE = "rmq:local"
+COMMAND_IMAGE = "rmq-cli:local"
+COMMAND_FILE = "config/cli.Dockerfile"
 CERTIFICATES = ".rmq/ca/certificates.crt"
 SERVICES = ("node1", "node2", "node3")
 ALL_FILES = ("-f", "docker-compose.yml", "-f", "config/compose.five.yml")
@@ -45,15 +47,24 @@ def compose() -> list[str]:
     return []
 
 
-def build(image: str = IMAGE, context: str = ".") -> None:
-    """Build the node's image from the folder `context`; unchanged layers come from the engine's cache."""
+def build_all() -> None:
+    """The node's image, and that of the command `rmq`."""
+    build()
+    build(COMMAND_IMAGE, file=COMMAND_FILE)
+
+
+def build(image: str = IMAGE, context: str = ".", file: str = "Dockerfile") -> None:
+    """Build an image, the node's if not said, from the folder `context`; unchanged layers come from the cache."""
     base = base_image.choose()
     _write_certificates(ROOT / context)
     passed = [name for name in BUILD_VARIABLES if os.environ.get(name)]
     arguments = [part for name in passed for part in ("--build-arg", name)]
     # Host networking: a package index or a proxy on this machine's own address must be reachable while building.
     command = ["docker", "build", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", *arguments, "-t", image]
-    run_logged([*command, context], f"building {image} on {base}", "build", failure="Building the image failed.")
+    run_logged(
+        [*command, "-f", f"{context}/{file}", context], f"building {image} on {base}", "build",
+        failure="Building the image failed.",
+    )  # fmt: skip
 
 
 def _write_certificates(context: Path) -> None:
@@ -70,7 +81,7 @@ def start() -> None:
     before, image = running(), image_id()
     ports = cluster.client_ports()
     cluster.refuse_taken([ports[place] for place, name in enumerate(SERVICES) if name not in before])
-    build()
+    build_all()
     if len(before) == len(SERVICES) and image_id() == image:
         say("RMQ runs already, as containers.")
     else:
@@ -79,6 +90,7 @@ def start() -> None:
     cluster.wait_until_ready(ports, _first_dead)
     names = running()
     cluster.print_summary(ports, "containers", lambda node: _kill(names.get(SERVICES[node], SERVICES[node])))
+    say(f"The command rmq, with nothing installed: {' '.join(compose())} run --rm cli rmq cluster status")
 
 
 def stop(*, volumes: bool = False) -> bool:

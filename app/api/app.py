@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp
 
 from app.api import schemas
 from app.api.calls import Answer, Receive, Scope, Send
@@ -33,6 +34,7 @@ from app.api.problems import CODES, Problem, problem_answer
 from app.api.publish import Publishing
 from app.api.receive import Receiving
 from app.api.schedules import Schedules
+from app.api.session import Sessions
 from app.api.settle import Settling
 from app.api.stream import Streams
 from app.api.subscriptions import Subscriptions
@@ -88,17 +90,21 @@ class OperationRoute(APIRoute):
 
 
 class Api(FastAPI):
-    """FastAPI with a door of its own for hot paths."""
+    """FastAPI with doors of its own: one for hot paths, one for WebSockets (`on_websocket`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_websocket: ASGIApp) -> None:
         super().__init__(
             title="RMQ", version=VERSION, description=_DESCRIPTION, openapi_tags=_TAGS, docs_url=None, redoc_url=None,
             redirect_slashes=False,
         )  # fmt: skip
+        self.on_websocket = on_websocket
         self.hot_paths = HotPaths()
         self._actions: dict[str, list[str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self.on_websocket(scope, receive, send)
+            return
         if scope["type"] == "http":
             found = self.hot_paths.find(scope["method"], scope["path"])
             if found is not None:
@@ -122,6 +128,11 @@ class Api(FastAPI):
             found = get_openapi(
                 title=self.title, version=self.version, description=self.description, routes=self.routes, tags=_TAGS
             )
+            for route in self.routes:
+                if isinstance(route, OperationRoute):
+                    # Once more, since FastAPI leaves out every null, and in an example that is a value like others.
+                    place = found["paths"][route.path_format][route.operation.method.lower()]
+                    place.update(route.operation.openapi())
             found.setdefault("components", {}).setdefault("schemas", {}).update(schemas.components())
             self.openapi_schema = found
         return self.openapi_schema
@@ -138,14 +149,15 @@ def create_app(node: Node, settings: Settings) -> FastAPI:
     `node`: the facade of `app.node`; nothing of it is called before the first request. `settings`:
     classic_strict, classic_timeout_ms and body_limit_bytes are read.
     """
-    app = Api()
     meters = Meters()
     polls = LongPolls(node.machine, node.stopping)
+    sessions = Sessions(node, settings, polls, meters)
+    app = Api(sessions.serve)
     groups = (
         Classic(node, settings, meters), Topics(node, settings, meters), TopicActions(node, settings),
         Publishing(node, settings, meters), Receiving(node, settings, polls, meters), Settling(node, settings),
-        Peeking(node), Streams(node), Subscriptions(node, settings), Schedules(node, settings),
-        ClusterRoutes(node, settings), Health(node), Metrics(node, meters, polls.waiting),
+        Peeking(node), Streams(node), sessions, Subscriptions(node, settings), Schedules(node, settings),
+        ClusterRoutes(node, settings), Health(node), Metrics(node, meters, polls.waiting, lambda: sessions.count),
     )  # fmt: skip
     for group in groups:
         for operation in group.operations():

@@ -14,12 +14,13 @@ from msgspec import Meta
 
 from app.broker import commands
 
-NAME_PATTERN = r"\A[A-Za-z0-9._-]{1,128}\Z"
+NAME_PATTERN = r"\A(?!\.\.?\Z)[A-Za-z0-9._-]{1,128}\Z"
+"""Without `.` and `..`: clients take them out of a path before they send it (RFC 3986, 6.2.2.3)."""
 HEADER_NAME_PATTERN = r"\A[A-Za-z0-9._-]{1,64}\Z"
 VISIBLE_PATTERN = r"\A[!-~]{1,128}\Z"
 KEY_PATTERN = r"\A[!-~]{1,256}\Z"
 IN_WORDS = {
-    NAME_PATTERN: "a name of 1 to 128 characters of A-Z, a-z, 0-9, '.', '_' and '-'",
+    NAME_PATTERN: "a name of 1 to 128 characters of A-Z, a-z, 0-9, '.', '_' and '-', not '.' or '..' alone",
     HEADER_NAME_PATTERN: "a header's name of 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'",
     VISIBLE_PATTERN: "1 to 128 visible ASCII characters",
     KEY_PATTERN: "1 to 256 visible ASCII characters",

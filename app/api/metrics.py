@@ -133,10 +133,9 @@ class Meters:
 class Metrics:
     """The route /metrics over one node."""
 
-    def __init__(self, node: Node, meters: Meters, waiting: Callable[[], int]) -> None:
-        self._node = node
-        self._meters = meters
-        self._waiting = waiting
+    def __init__(self, node: Node, meters: Meters, waiting: Callable[[], int], sessions: Callable[[], int]) -> None:
+        self._node, self._meters = node, meters
+        self._waiting, self._sessions = waiting, sessions
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -185,6 +184,7 @@ class Metrics:
         yield CounterMetricFamily("rmq_published_messages", "Published through this node", self._meters.published)
         yield CounterMetricFamily("rmq_consumed_messages", "Handed out through this node", self._meters.consumed)
         yield GaugeMetricFamily("rmq_long_polls", "Requests that wait for a message", self._waiting())
+        yield GaugeMetricFamily("rmq_sessions", "WebSockets that are open", self._sessions())
 
     def _topic_metrics(self) -> Iterator[Metric]:
         listed = f"Messages stored, of the {LISTED_TOPICS} topics created first"

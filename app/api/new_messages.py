@@ -78,6 +78,11 @@ def from_json(body: bytes, defaults: Defaults) -> tuple[list[NewMessage], bool]:
         sent = _decode(body)
     except _MALFORMED as error:
         refuse(error, body)
+    return messages_in(sent, body, defaults)
+
+
+def messages_in(sent: schemas.Publish, body: bytes, defaults: Defaults = NO_DEFAULTS) -> tuple[list[NewMessage], bool]:
+    """The same of what was decoded already from these bytes."""
     if sent.messages is UNSET:
         if sent.atomic is not UNSET:
             raise Problem("invalid_body", "The field `atomic` stands beside the field `messages`.")

@@ -17,9 +17,9 @@ from app.api.problems import CODES, Problem, problem_details
 
 Json = dict[str, Any]
 
-REPLICATED = ("no_quorum", "shutting_down")
+REPLICATED = ("no_quorum", "shutting_down", "overloaded")
 """What any operation that needs the cluster can end in."""
-WRITES = (*REPLICATED, "overloaded", "outcome_unknown")
+WRITES = (*REPLICATED, "outcome_unknown")
 BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type")
 OF_THE_SERVER = ("request_timeout", "uri_too_long")
 """Refused before a route is known, and so never in the classic form."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from app.api.calls import Call, ClientGone
+from app.api.calls import ClientGone
 
 
 class _Result(Protocol):
@@ -26,6 +26,12 @@ class _Result(Protocol):
 
     @property
     def more(self) -> bool: ...
+
+
+class Caller(Protocol):
+    """Who waits, as far as this file has to know: `disconnected` returns when nobody waits any more."""
+
+    async def disconnected(self) -> None: ...
 
 
 T = TypeVar("T", bound=_Result)
@@ -63,12 +69,17 @@ class LongPolls:
         self._lines: dict[Place, _Line] = {}
         self._end: asyncio.Task[None] | None = None
 
+    @property
+    def are_over(self) -> bool:
+        """Whether the node stops, so that nobody waits any more."""
+        return self._stopping.is_set()
+
     def waiting(self) -> int:
         """How many requests wait."""
         return sum(line.members for line in self._lines.values())
 
     async def receive(
-        self, call: Call, place: Place, wait_s: float, take: Callable[[], Awaitable[T]],
+        self, caller: Caller, place: Place, wait_s: float, take: Callable[[], Awaitable[T]],
         give_back: Callable[[T], Awaitable[None]],
     ) -> T:  # fmt: skip
         """`take` until it brings messages, for `wait_s` at most; the last, empty, result otherwise.
@@ -77,7 +88,7 @@ class LongPolls:
         whatever `take` raises.
         """
         deadline = asyncio.get_running_loop().time() + wait_s
-        gone = asyncio.ensure_future(call.disconnected())
+        gone = asyncio.ensure_future(caller.disconnected())
         # In line before it looks, so that a message which comes while it looks is not missed.
         turn = self._enter(place)
         try:

@@ -7,6 +7,7 @@ the answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,13 +50,8 @@ class Publishing:
             require_json(call)
             messages, atomic = from_json(await read_body(call, self._limit_bytes), defaults)
         published = await self._queue.publish(topic, messages, key_of(call), OPERATION_TIMEOUT_S, atomic=atomic)
-        found = [_place(message) for message in published.messages]
-        stored = [each for each in found if each.duplicate is False]
-        if stored:
-            self._meters.count_published(topic, len(stored))
-        elif all(each.code for each in found):
-            first = published.messages[0]
-            raise refused(first.code or "", first.detail or "")
+        found, stored = places(published.messages)
+        self._meters.count_published(topic, stored)
         return Answer(201, _encode(schemas.Published(messages=found)))
 
     def operations(self) -> list[Operation]:
@@ -76,6 +72,15 @@ class Publishing:
                 ),
             )
         ]  # fmt: skip
+
+
+def places(published: Sequence[results.PublishedMessage]) -> tuple[list[schemas.PublishedMessage], int]:
+    """Where each message is, and how many are new. Raises Problem where all were refused."""
+    found = [_place(message) for message in published]
+    stored = sum(each.duplicate is False for each in found)
+    if not stored and all(each.code for each in found):
+        raise refused(published[0].code or "", published[0].detail or "")
+    return found, stored
 
 
 def _place(message: results.PublishedMessage) -> schemas.PublishedMessage:
@@ -101,7 +106,7 @@ _SOME: Json = {
 }
 _VISIBLE: Json = {"type": "string", "pattern": pattern_of(VISIBLE_PATTERN)}
 _DEFAULTS = (
-    parameter("group", "query", "The message's group", _VISIBLE),
+    parameter("group", "query", "The message's group, for a body of bytes; in JSON it says so itself", _VISIBLE),
     parameter("dedup_id", "query", "Stored once within the topic's `dedup_window_s`", _VISIBLE),
     parameter("delay_s", "query", "Not handed out before", {"type": "number", "minimum": 0, "maximum": SPAN_MAX_S}),
     parameter(

@@ -8,6 +8,7 @@ answer; one without only where a second time changes nothing (`repeatable`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -18,7 +19,8 @@ from app.api.calls import Call, Header
 from app.api.params import key_of
 from app.api.problems import CODES, Problem, sentence
 from app.broker import Machine, TopicInfo, commands, results
-from app.broker.commands import Command, NewMessage, Once, Publish, Receive
+from app.broker.commands import MESSAGES_MAX, Ack, Command, Extend, Nack, NewMessage, Once, Publish, Receive
+from app.node.errors import NodeError
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
 """For a full topic: nobody knows when there will be room."""
@@ -66,7 +68,8 @@ class Queue:
         """Store messages, all or none, or each that can be."""
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
         command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
-        data = await self._submit(command, timeout_s=timeout_s, retry=key is not None, grows=True)
+        retry = key is not None or is_repeatable(messages)
+        data = await self._submit(command, timeout_s=timeout_s, retry=retry, grows=True)
         result = _result(data)
         assert isinstance(result, results.Published)
         return result
@@ -92,6 +95,18 @@ class Queue:
             result = found
         return result
 
+    async def settle(self, command: Ack | Nack | Extend, repeat: Repeat | None, timeout_s: float) -> results.Settled:
+        """What became of each token. A repeated one is answered as the first."""
+        settled = await self.change(command, repeat, timeout_s, repeatable=True)
+        assert isinstance(settled, results.Settled)
+        return settled
+
+    async def give_back(self, topic: str, tokens: Sequence[str], timeout_s: float) -> None:
+        """These messages will not be seen by whom they were leased for. Raises nothing: else the leases run out."""
+        for start in range(0, len(tokens), MESSAGES_MAX):
+            with contextlib.suppress(NodeError, Problem):
+                await self.settle(Nack(topic, list(tokens[start : start + MESSAGES_MAX])), None, timeout_s)
+
     async def change(
         self,
         command: Command,
@@ -107,6 +122,16 @@ class Queue:
             data = commands.encode(Once(repeat.key, repeat.fingerprint, data))
         retry = repeatable or repeat is not None
         return _result(await self._submit(data, timeout_s=timeout_s, retry=retry, grows=grows))
+
+
+def tokens_of(received: results.Received) -> list[str]:
+    """What its messages are settled with; none where they are done already."""
+    return [message.token for message in received.messages if message.token is not None]
+
+
+def is_repeatable(messages: Sequence[NewMessage]) -> bool:
+    """Whether these may be published again without a key: each has its own."""
+    return all(message.dedup_id is not None for message in messages)
 
 
 def _result(data: bytes) -> results.Result:

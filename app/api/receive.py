@@ -20,12 +20,10 @@ from app.api.metrics import Meters
 from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
 from app.api.params import Query, key_of, topic_of
 from app.api.polls import LongPolls
-from app.api.problems import Problem
-from app.api.queue import Queue
+from app.api.queue import Queue, tokens_of
 from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
 from app.broker import results
-from app.broker.commands import Nack, Receive
-from app.node.errors import NodeError
+from app.broker.commands import Receive
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -64,7 +62,7 @@ class Receiving:
                 await self._give_back(final, received)
                 raise ClientGone
         self._meters.count_consumed(topic, len(received.messages))
-        messages = [_received(message) for message in received.messages]
+        messages = [received_message(message) for message in received.messages]
         return Answer(200, _encode(schemas.Received(messages=messages)), (JSON, NO_STORE))
 
     async def _wait(self, call: Call, final: Receive, wait_s: float) -> results.Received:
@@ -79,14 +77,8 @@ class Receiving:
         return await self._polls.receive(call, (asked.topic, asked.subscription), wait_s, take, give_back)
 
     async def _give_back(self, asked: Receive, received: results.Received) -> None:
-        tokens = [message.token for message in received.messages if message.token is not None]
-        if not tokens or asked.key is not None:
-            return
-        try:
-            await self._queue.change(Nack(asked.topic, tokens), None, OPERATION_TIMEOUT_S)
-        except (NodeError, Problem):
-            # The leases run out instead.
-            return
+        if asked.key is None:
+            await self._queue.give_back(asked.topic, tokens_of(received), OPERATION_TIMEOUT_S)
 
     def operations(self) -> list[Operation]:
         """The route."""
@@ -97,7 +89,7 @@ class Receiving:
                 body=body(
                     ref(schemas.Receive),
                     {
-                        "One message, leased": {"max": 1, "lease_s": 30},
+                        "One message, leased": {"max": 1, "lease_s": 300},
                         "Up to ten, waiting for the first": {"max": 10, "wait_s": 20},
                         "Done when handed out": {"auto_ack": True},
                         "For another subscription": {"subscription": "mails", "attempt_id": "mails-4711"},
@@ -116,7 +108,8 @@ class Receiving:
         ]  # fmt: skip
 
 
-def _received(message: results.ReceivedMessage) -> schemas.ReceivedMessage:
+def received_message(message: results.ReceivedMessage) -> schemas.ReceivedMessage:
+    """A message as the client sees it."""
     expires_ms, origin, is_binary = message.lease_expires_ms, message.dead_letter, message.binary
     return schemas.ReceivedMessage(
         id=message.id, sequence=message.sequence, body=msgspec.UNSET if is_binary else msgspec.Raw(message.body),

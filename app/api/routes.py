@@ -13,6 +13,7 @@ from app.api.params import Query
 from app.api.problems import Problem
 
 if TYPE_CHECKING:
+    from app.broker import TopicInfo
     from app.node.service import Node
 
 OPERATION_TIMEOUT_S = 5.0
@@ -49,6 +50,16 @@ async def optional_body(call: Call, decoder: BodyDecoder, limit_bytes: int) -> t
         return decoder.decode(b"{}"), content
     require_json(call)
     return decoder.decode(content), content
+
+
+def place_of(node: Node, topic: str, subscription: str) -> TopicInfo:
+    """The topic as this node knows it. Problem where it is not there, or has no such subscription."""
+    info = node.machine.topic(topic)
+    if info is None:
+        raise no_topic(topic)
+    if node.machine.ready(topic, subscription) is None:
+        raise no_subscription(topic, subscription)
+    return info
 
 
 def no_topic(name: str) -> Problem:

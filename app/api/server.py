@@ -16,10 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.api.server_protocol import limited_protocol
+from app.api.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
     from app.config import Settings
 
+GOODBYE_S, GLANCE_S = 1.0, 0.005
 KEEP_ALIVE_S = 75
 """Longer than what common clients and proxies keep (60 s), so that they close first and lose no request."""
 
@@ -31,6 +33,16 @@ class Server(uvicorn.Server):
         """Serve until `should_exit`. Raises OSError where the address cannot be bound; uvicorn would exit."""
         bound = sockets or await listen(self.config.host, self.config.port, self.config.backlog)
         await super().serve(bound)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nobody more, let sessions say goodbye, then as ever: that would cut them off at once."""
+        for server in self.servers:
+            server.close()
+        for _ in range(round(GOODBYE_S / GLANCE_S)):
+            if not any(isinstance(each, WebSocketProtocol) for each in self.server_state.connections):
+                break
+            await asyncio.sleep(GLANCE_S)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,7 +68,7 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
 def build_server(app: FastAPI, settings: Settings) -> Server:
     """A server for the application on `settings.me.client_bind`; `await server.serve()` runs it.
 
-    Of the settings request_timeout_s and shutdown_timeout_s are read, too.
+    Of the settings request_timeout_s, body_limit_bytes and shutdown_timeout_s are read, too.
     """
     bind = settings.me.client_bind
     config = uvicorn.Config(
@@ -65,7 +77,9 @@ def build_server(app: FastAPI, settings: Settings) -> Server:
         port=bind.port,
         loop="uvloop",
         http=limited_protocol(settings.request_timeout_s),
-        ws="none",
+        ws=WebSocketProtocol,
+        ws_max_size=settings.body_limit_bytes,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         log_level="error",

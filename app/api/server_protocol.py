@@ -2,7 +2,8 @@
 
 Theory: a request may take `request_timeout_s` from its first byte to its last, headers included; a new
 connection has as long to begin its first one. A request that arrives in one piece, as nearly all do, never
-sets a timer: one is armed only where data has come and the request is not whole. Headers are counted while
+sets a timer: one is armed only where data has come and the request is not whole. Clients together hold no more
+than half of the file descriptors, since the log needs some, too. Headers are counted while
 they stream. A client that does not read its answer is cut off, too. What is refused here was never handed to
 the application, or is taken away from it.
 
@@ -15,6 +16,7 @@ uvicorn changes one.
 from __future__ import annotations
 
 import asyncio
+import resource
 from typing import Any
 
 import httptools
@@ -25,7 +27,8 @@ from app.api.problems import CODES, Problem, problem_answer
 HEADERS_BYTES = 32 << 10
 HEADERS_COUNT = 100
 TARGET_BYTES = 8 << 10
-CONNECTIONS = 4096
+CONNECTIONS, REFUSALS = 4096, 64
+"""How many clients may be connected, and how many more are told that they may not; who comes then is just cut off."""
 WRITE_STALL_S = 30.0
 """How long a client may leave its answer unread."""
 
@@ -57,7 +60,12 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, unless there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        surplus = len(self.connections) - most_connections()
+        if surplus > REFUSALS:
+            self._deaf = True
+            self.transport.abort()
+            return
+        if surplus > 0:
             self._refuse(Problem("too_many_connections", CODES["too_many_connections"].example))
             return
         self._arm()
@@ -88,6 +96,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """The connection leaves HTTP, and its limits."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._refusal = Problem("invalid_request", "Wait for the answer of the request before, then upgrade.")
+            self.send_400_response("")
+            return
         self._disarm()
         super().handle_websocket_upgrade()
 
@@ -123,7 +135,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The last byte of a request."""
         self._receiving = False
         super().on_message_complete()
-        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+        if self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
             # It was answered before its end (413), and data has stopped the timer that uvicorn set then.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -219,6 +231,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self._receive_timer = self.loop.call_later(LINGER_S, self.transport.close)
         else:
             self.transport.close()
+
+
+def most_connections() -> int:
+    """How many clients may be connected."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, files // 2)
 
 
 def limited_protocol(request_timeout_s: float) -> type[LimitedProtocol]:

@@ -6,6 +6,7 @@ node does that by itself when it has not learnt the outcome.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,6 @@ from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
 from app.api.params import Query, topic_of
 from app.api.queue import Queue, repeat_of
 from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
-from app.broker import results
 from app.broker.commands import Ack, Extend, Nack
 
 if TYPE_CHECKING:
@@ -64,13 +64,8 @@ class Settling:
 
     async def _settle(self, call: Call, content: bytes, command: Ack | Nack | Extend) -> Answer:
         repeat = repeat_of(call, content)
-        settled = await self._queue.change(command, repeat, OPERATION_TIMEOUT_S, repeatable=True)
-        assert isinstance(settled, results.Settled)
-        found = [
-            schemas.TokenResult(token=token, ok=code is None, code=code)
-            for token, code in zip(command.tokens, settled.codes, strict=True)
-        ]
-        return Answer(200, _encode(schemas.Settled(results=found)))
+        settled = await self._queue.settle(command, repeat, OPERATION_TIMEOUT_S)
+        return Answer(200, _encode(schemas.Settled(results=token_results(command.tokens, settled.codes))))
 
     def operations(self) -> list[Operation]:
         """The routes, in the order of the documentation."""
@@ -80,7 +75,10 @@ class Settling:
         return Operation(
             method="POST", path="/v1/topics/{topic}/messages:ack", name="ack", tag="messages", hot=True,
             summary="Ack messages",
-            description="They are done, and never handed out again to the subscription that received them. " + _RESULTS,
+            description=(
+                "They are done, and never handed out again to the subscription that received them. A lease that has "
+                "run out is no hindrance as long as nobody else has got the message. " + _RESULTS
+            ),
             handler=self.ack, parameters=(TOPIC, KEY), body=body(ref(schemas.Ack), {"One": {"tokens": [_TOKEN]}}),
             answers={200: _ANSWER}, errors=_ERRORS,
         )  # fmt: skip
@@ -111,10 +109,17 @@ class Settling:
         )  # fmt: skip
 
 
+def token_results(tokens: Sequence[str], codes: Sequence[str | None]) -> list[schemas.TokenResult]:
+    """One for each token, in order."""
+    return [
+        schemas.TokenResult(token=token, ok=code is None, code=code) for token, code in zip(tokens, codes, strict=True)
+    ]
+
+
 _TOKEN = "b-1-0-7-1"
 _RESULTS = (
-    "Each token has a result: `lease_lost` when its lease had ended before, `bad_token` for what is none. Take the "
-    "tokens from the answer of a receive."
+    "Each token has a result: `lease_lost` when its lease had ended before, `bad_token` for one that nobody was given. "
+    "Take the tokens from the answer of a receive."
 )
 _DONE: Json = {"results": [{"token": _TOKEN, "ok": True, "code": None}]}
 _LOST: Json = {"results": [{"token": _TOKEN, "ok": False, "code": "lease_lost"}]}

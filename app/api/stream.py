@@ -22,7 +22,7 @@ from app.api.operations import REPLICATED, Json, Operation, content, header, par
 from app.api.params import Query, topic_of
 from app.api.peek import peeked
 from app.api.problems import Problem
-from app.api.routes import CONSISTENCY, TOPIC, freshen, no_subscription, no_topic
+from app.api.routes import CONSISTENCY, TOPIC, freshen, place_of
 
 if TYPE_CHECKING:
     from app.node.service import Node
@@ -50,11 +50,7 @@ class Streams:
         subscription = query.matching("subscription", NAME_PATTERN, IN_WORDS[NAME_PATTERN]) or "default"
         start, last = query.whole("from"), _last_seen(call)
         await freshen(self._node, query)
-        info = self._node.machine.topic(topic)
-        if info is None:
-            raise no_topic(topic)
-        if self._node.machine.peek(topic, subscription, 0, 1, {}) is None:
-            raise no_subscription(topic, subscription)
+        info = place_of(self._node, topic, subscription)
         if last is not None:
             start = last + 1
         position = info.next_sequence if start is None else start
@@ -95,7 +91,9 @@ class Streams:
                 description=(
                     "Server-sent events: each message of the topic once, in order, without taking it; `id` is its "
                     "sequence. Begins with what comes, or at `from`, or behind `Last-Event-ID`. What is done before "
-                    "it is seen is not shown: watch a `subscription` that nobody receives from to see everything."
+                    "it is seen is not shown: watch a `subscription` that nobody receives from to see everything.\n\n"
+                    "This page shows nothing before the end, which does not come: watch with "
+                    "`curl -N localhost:8001/v1/topics/orders/stream`."
                 ),
                 handler=self.stream,
                 parameters=(

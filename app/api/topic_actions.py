@@ -1,12 +1,11 @@
 """What is done to the messages of a topic as a whole: purge, and another chance for dead ones.
 
-Rules of this file: a redrive is as many commands as it takes, each of them small; after `REDRIVE_S` the answer says how
-far it came, and where to go on.
+Rules of this file: a redrive is as many commands as it takes, each of them small; after `STEPS_MAX` of them the answer
+says how far it came, and where to go on. Not after some time: a repetition has to come as far as the first call.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from app.config import Settings
     from app.node.service import Node
 
-REDRIVE_S = 2.0
-"""No new command of a redrive begins after that; clients commonly wait 5 s."""
+STEPS_MAX = 20
+"""Commands of one redrive. Each may move `MESSAGES_MAX`; clients commonly wait 5 s for all of them."""
 _purge_body = BodyDecoder(schemas.Purge)
 _redrive_body = BodyDecoder(schemas.Redrive)
 _encode = msgspec.json.Encoder().encode
@@ -55,10 +54,10 @@ class TopicActions:
         topic = topic_of(call)
         Query(call)
         asked, content = await optional_body(call, _redrive_body, self._limit_bytes)
-        repeat, now = repeat_of(call, content), asyncio.get_running_loop().time
+        repeat = repeat_of(call, content)
         left = None if asked.max is None else int(asked.max)
         moved = kept = step = 0
-        place, end_s = 1 if asked.start is None else int(asked.start), now() + REDRIVE_S
+        place = 1 if asked.start is None else int(asked.start)
         while True:
             most = MESSAGES_MAX if left is None else min(MESSAGES_MAX, left - moved)
             key = None if repeat is None else repeat.step(step)
@@ -66,7 +65,7 @@ class TopicActions:
             done = await self._queue.change(command, key, OPERATION_TIMEOUT_S, grows=True)
             assert isinstance(done, results.Redriven)
             moved, kept, step = moved + done.moved, kept + done.kept, step + 1
-            if done.next is None or moved == left or now() >= end_s:
+            if done.next is None or moved == left or step == STEPS_MAX:
                 return Answer(200, _encode(schemas.Redriven(moved=moved, kept=kept, next=done.next)))
             place = done.next
 
@@ -92,7 +91,8 @@ class TopicActions:
             description=(
                 "Messages that stand still in the topic become ready again; dead letters in it go back to the end of "
                 "the topic that they came from, or to `to`, for the subscription in which they had died. What finds no "
-                "place stays. A long redrive answers after some seconds with `next`: send it as `from` to go on."
+                "place stays. A long redrive answers after 20,000 messages with `next`: send it as `from` to go on. "
+                "With `to`, messages that stand still in the topic are left alone."
             ),
             handler=self.redrive, parameters=(TOPIC, KEY),
             body=body(

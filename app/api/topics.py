@@ -142,11 +142,15 @@ class Topics:
         examples: Json = {
             "Defaults": {},
             "Limits": {"max_messages": 10_000, "max_bytes": 10_000_000, "overflow": "drop_oldest", "ttl_s": 3600},
+            "Dead letters after three deliveries": {"max_deliveries": 3, "dead_letter_topic": "orders-dead"},
             "Priorities, a longer memory for keys": {"priorities": True, "dedup_window_s": 3600},
         }
         return Operation(
             method="PUT", path="/v1/topics/{topic}", name="create_topic", tag="topics", summary="Create a topic",
-            description="Idempotent: the same topic with the same settings again is 200, with other settings 409.",
+            description=(
+                "Idempotent: the same topic with the same settings again is 200, with other settings 409. Create its "
+                "`dead_letter_topic` as well: as long as that is not there, dead messages stand still in this one."
+            ),
             handler=self.create, parameters=(TOPIC, KEY),
             body=body(ref(schemas.NewSettings), examples, required=False),
             answers={

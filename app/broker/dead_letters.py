@@ -107,7 +107,7 @@ def _revive(state: State, topic: Topic, limit: int) -> int:
         )  # fmt: skip
         for aside in found:
             ASIDE.delete(state, topic, aside)
-            ASIDE.insert(state, topic, (subscription.id, READY, *aside[2:5], 0, None))
+            ASIDE.insert(state, topic, (subscription.id, READY, *aside[2:6], None))
             subscription.dead -= 1
             if aside[2] >= LANES:
                 # Out of line the group had nothing waiting: all that is there was handed out. More may be on its way.

@@ -4,6 +4,7 @@
     ├── StateFull          no disk space: nothing was changed, the same items may be applied again
     ├── StateDamaged       the database cannot be read, or is not ours: it says what to do
     ├── StateInUse         another process holds the database
+    ├── StateUnopened      the disk, or a permission, does not let it be opened
     └── SnapshotAbandoned  the machine was closed or replaced while a copy was being taken
 
 Any other `sqlite3.Error` (a failed write, a bug) passes through unchanged: the node must end, and not try again.
@@ -43,6 +44,15 @@ class StateInUse(StateError):
         self.path = path
 
 
+class StateUnopened(StateError):
+    """SQLite could not open the database at `path`; nothing says that it is damaged."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}. It must be a file that this user may write to, on a disk with some room.")
+        self.path = path
+        self.reason = reason
+
+
 class SnapshotAbandoned(StateError):
     """The copy was given up half-way; nothing is left at its path."""
 
@@ -55,7 +65,7 @@ _PRIMARY = 0xFF
 def is_full(error: BaseException) -> bool:
     """Whether this is for want of disk space (SQLite's result codes: sqlite.org/rescode.html)."""
     if isinstance(error, OSError):
-        return error.errno == errno.ENOSPC
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and (code in _FULL or code & _PRIMARY in _FULL)
 

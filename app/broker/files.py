@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from app.broker.errors import StateDamaged, StateInUse, is_busy, is_damaged
+from app.broker.errors import StateDamaged, StateInUse, StateUnopened, is_busy, is_damaged
 from app.broker.schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA
 from app.broker.state import Numbers, decode_numbers
 
@@ -51,7 +51,7 @@ def open_memory(image: bytes | None = None) -> sqlite3.Connection:
 
 def open_file(path: str) -> sqlite3.Connection:
     """The writer's connection to the database at `path`, made anew where there is none. An install that was cut short
-    is completed first. Raises StateDamaged, StateInUse."""
+    is completed first. Raises StateDamaged, StateInUse, StateUnopened."""
     if os.path.exists(path + INSTALL):
         _complete_install(path)
     _remove_waste(path)
@@ -63,7 +63,7 @@ def open_file(path: str) -> sqlite3.Connection:
             raise StateInUse(path) from error
         if is_damaged(error):
             raise StateDamaged(path, str(error)) from error
-        raise
+        raise StateUnopened(path, str(error)) from error
     if is_new:
         sync_directory(path)
     return connection

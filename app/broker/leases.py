@@ -1,7 +1,8 @@
 """Leases: what was handed out and is not done, each Receive's messages in one row.
 
 A token names one delivery of one message: subscription, lease, lane, sequence, and the number of the delivery. It is
-good until its lease ends, by an ack, by a nack, or in time; a message that is handed out again has another.
+good until its lease ends, by an ack, by a nack, or in time, and for an ack until the message is handed out again: then
+it has another.
 """
 
 from __future__ import annotations

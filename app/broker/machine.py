@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from app.broker import audit, chores, due, files, peek, queries, upkeep
@@ -153,6 +153,7 @@ class Machine:
             numbers.time_ms = item.time_ms
         if item.configuration is not None:
             state.configure(item.configuration)
+        state.may_drop_more = True
         command, refusal = _decoded(item)
         # First what is due: a message whose lease has ended by now can be handed out now.
         budget = ROWS_IN_A_TICK if type(command) is Tick else ROWS_BESIDE
@@ -274,10 +275,13 @@ class Machine:
         """The log time at which a Tick is wanted: something is due then, or there are chores. In the past: at once."""
         return 0 if self._state.has_chores else self._state.next_due_ms
 
-    def due_schedules(self, now_ms: int, limit: int) -> list[queries.ScheduleInfo]:
-        """Schedules whose next tick is not after `now_ms`, the most overdue first."""
+    def due_schedules(
+        self, now_ms: int, limit: int, without: Collection[tuple[int, int]] = ()
+    ) -> list[queries.ScheduleInfo]:
+        """Up to `limit` schedules whose next tick is not after `now_ms`, the most overdue first, but for those whose
+        (id, next_ms) is in `without`."""
         with self._gate:
-            return queries.due_schedules(self._state, now_ms, limit)
+            return queries.due_schedules(self._state, now_ms, limit, without)
 
     # --- local reads
 

@@ -160,7 +160,7 @@ def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room
         " WHERE store = ? AND lane = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
         (topic.store, lane, cursor, limit),
     ):
-        room_bytes -= len(row[BODY])
+        room_bytes -= size_bytes(row)
         if rows and room_bytes < 0:
             break
         rows.append(row)

@@ -7,6 +7,7 @@ the same content is answered with the first one's place, a second one with anoth
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -74,18 +75,27 @@ def publish(state: State, command: Publish) -> bytes:
 
 def _publish(state: State, topic: Topic, command: Publish) -> tuple[bytes, Run | Mixed | None]:
     """-> the answer, and what a claim keeps of it: None where nothing was stored."""
-    if not command.atomic:
-        mixed = Mixed([_try(state, topic, message) for message in command.messages])
-        nothing_done = all(each.code is not None for each in mixed.messages)
-        return encode(Published(mixed.messages)), None if nothing_done else mixed
-    try:
-        if all(message.dedup_id is None for message in command.messages):
-            run = append(state, topic, command.messages)
-            return _answer(run), run
-        mixed = Mixed(_store(state, topic, command.messages))
-        return encode(Published(mixed.messages)), mixed
-    except Refusal as refusal:
-        return refuse(refusal.code, refusal.detail), None
+    if command.atomic:
+        try:
+            return _all(state, topic, command.messages)
+        except Refusal as refusal:
+            return refuse(refusal.code, refusal.detail), None
+    if topic.settings.overflow == "reject":
+        # Each for itself is mostly all of them: then all at once costs a fraction, and comes to the same.
+        with contextlib.suppress(Refusal):
+            return _all(state, topic, command.messages)
+    mixed = Mixed([_try(state, topic, message) for message in command.messages])
+    nothing_done = all(each.code is not None for each in mixed.messages)
+    return encode(Published(mixed.messages)), None if nothing_done else mixed
+
+
+def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[bytes, Run | Mixed]:
+    """The same of messages that are stored together. Raises Refusal, with nothing changed."""
+    if all(message.dedup_id is None for message in new):
+        run = append(state, topic, new)
+        return _answer(run), run
+    mixed = Mixed(_store(state, topic, new))
+    return encode(Published(mixed.messages)), mixed
 
 
 def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:

@@ -202,7 +202,7 @@ class _Choice:
         for row, number in zip(rows, deliveries, strict=True):
             if self.was_too_much():
                 break
-            size = len(row[BODY])
+            size = messages.size_bytes(row)
             if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
                 self._passed += 1
                 taken += 1

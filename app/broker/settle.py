@@ -1,7 +1,9 @@
 """Ack, nack, extend: the end of a delivery, or more time for it; and what happens to a message that comes back.
 
 Each token has a result of its own. An ack or a nack that is repeated succeeds again, as long as the message was not
-handed out since; whoever is too late is told that the lease is lost.
+handed out since. An ack that comes after its lease ran out is as good as one in time while the message waits to be
+handed out again: the work is done, and nobody else has begun it. Whoever is too late is told that the lease is lost. A
+token that cannot have been given to anybody is a bad one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from app.broker.leases import Item, Token
 from app.broker.results import BAD_TOKEN, LEASE_LOST, Settled, encode, no_such_topic
 from app.broker.rows import ASIDE, DELAYED, READY
 from app.broker.state import LANES, State, Subscription, Topic
-from app.broker.withdraw import aside_of
+from app.broker.withdraw import aside_of, finish_aside
 
 Handle = Callable[[State, Topic, Subscription, Item], Item | None]
 """What to do with an item that is leased; the item as it stays in the lease, None if it does not."""
@@ -65,7 +67,8 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
             continue
         missed = _in_lease(state, topic, subscription, lease_id, asked, handle, codes)
         for place, token in missed:
-            codes[place] = late(state, topic, subscription, token)
+            if token.lease < state.numbers.next_lease_id and token.sequence < topic.next_sequence:
+                codes[place] = late(state, topic, subscription, token)
     return encode(Settled(codes))
 
 
@@ -108,20 +111,32 @@ def _ack(state: State, topic: Topic, subscription: Subscription, item: Item) -> 
 
 
 def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
-    if messages.is_there(state, topic, subscription, token.lane, token.sequence):
+    aside = aside_of(state, subscription, token.lane, token.sequence)
+    if aside is None:
+        return _gone(state, topic, subscription, token, ended.ACKED)
+    row = messages.at(state, topic, token.lane, token.sequence)
+    assert row is not None, "a message that is set aside is gone"
+    # Without a delivery it was never leased: it arrived behind the cursor, and the token is made up.
+    ran_out = aside[1] == READY and aside[4] == token.deliveries > 0 and not aside[5]
+    if not ran_out or messages.is_over(state, row):
         return LEASE_LOST
-    how = ended.how(state, topic, subscription, token.sequence, token.deliveries)
-    return None if how == ended.ACKED else LEASE_LOST
+    finish_aside(state, topic, subscription, row, aside, ended.ACKED)
+    return None
 
 
 def _nack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
     aside = aside_of(state, subscription, token.lane, token.sequence)
-    if aside is not None:
-        return None if aside[4] == token.deliveries and aside[5] else LEASE_LOST
+    if aside is None:
+        return _gone(state, topic, subscription, token, ended.NACKED)
+    return None if aside[4] == token.deliveries and aside[5] else LEASE_LOST
+
+
+def _gone(state: State, topic: Topic, subscription: Subscription, token: Token, how: bytes) -> str | None:
+    """The code for a message that is not set aside: None if the subscription is done with it, and this delivery was the
+    last and ended so."""
     if messages.is_there(state, topic, subscription, token.lane, token.sequence):
         return LEASE_LOST
-    how = ended.how(state, topic, subscription, token.sequence, token.deliveries)
-    return None if how == ended.NACKED else LEASE_LOST
+    return None if ended.how(state, topic, subscription, token.sequence, token.deliveries) == how else LEASE_LOST
 
 
 def give_back(

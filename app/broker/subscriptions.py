@@ -93,4 +93,6 @@ def delete_subscription(state: State, command: DeleteSubscription) -> bytes:
     state.touch(topic)
     chores.reap(state, topic, [gone.id])
     chores.sweep(state, topic, gone.slot)
+    # Who waits for it is to learn that it is gone.
+    state.woken[topic.name] = None
     return encode(SubscriptionDeleted())

@@ -1,4 +1,5 @@
-"""Taking a message away before it was handed out: its time is over, the topic is full, a dead letter goes back.
+"""Taking a message away before it was handed out, or was again: its time is over, the topic is full, a dead letter goes
+back, an ack comes late.
 
 Where a message stands with a subscription is known from its sequence and that subscription's cursor; only a message
 behind the cursor, not set aside and not done, can be leased.
@@ -63,16 +64,17 @@ def withdraw(state: State, topic: Topic, row: Row) -> None:
             if row[LANE] >= LANES:
                 groups.shrink(state, topic, subscription, row[LANE])
         elif stands is Standing.ASIDE:
-            _drop_aside(state, topic, subscription, row)
+            aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
+            assert aside is not None
+            finish_aside(state, topic, subscription, row, aside, ended.LOST)
 
 
-def _drop_aside(state: State, topic: Topic, subscription: Subscription, row: Row) -> None:
-    aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
-    assert aside is not None
+def finish_aside(state: State, topic: Topic, subscription: Subscription, row: Row, aside: Row, how: bytes) -> None:
+    """The subscription is done with a message that it had set aside. `how` its last delivery ended: see `ended`."""
     ASIDE.delete(state, topic, aside)
     subscription.delayed -= aside[1] == DELAYED
     subscription.dead -= aside[1] == DEAD
-    ended.note(state, topic, subscription, row[SEQUENCE], aside[4], ended.LOST)
+    ended.note(state, topic, subscription, row[SEQUENCE], aside[4], how)
     messages.finish(state, topic, subscription, [row])
     if row[LANE] >= LANES and aside[1] == DELAYED:
         groups.release(state, topic, subscription, row[LANE])

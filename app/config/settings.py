@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 from app.config.cluster_file import NodeAddress
-from app.config.table import ConfigError, at_least, between, check, not_empty, one_of, rows, setting, shown
+from app.config.table import ConfigError, a_path, at_least, between, check, one_of, rows, setting, shown
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -35,7 +35,7 @@ class Settings:
     """Where each setting that is not the default came from, by name, for the report at start."""
 
     data_dir: str = setting(
-        ".rmq/data", "", "directory of the log and the queue's state; relative to the working directory", not_empty
+        ".rmq/data", "", "directory of the log and the queue's state; relative to the working directory", a_path
     )
     log_level: str = setting("info", "", "how much is printed: " + ", ".join(LOG_LEVELS), one_of(LOG_LEVELS))
     tick_ms: int = setting(10, "ms", "the clock's step; all other times of Raft are counted in it", between(1, 1000))
@@ -80,7 +80,7 @@ class Settings:
         1500, "ms", "a leader whose disk has not answered for so long gives up the leadership", between(50, 600_000)
     )
     shutdown_timeout_s: float = setting(
-        4.0, "s", "time for the requests in flight once the process was told to stop", between(0.1, 600)
+        3.5, "s", "time for the requests in flight once the process was told to stop", between(0.1, 600)
     )
 
     def __post_init__(self) -> None:

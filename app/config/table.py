@@ -82,8 +82,8 @@ def one_of(words: Sequence[str]) -> Check:
     return lambda value: None if value in words else "one of " + ", ".join(words)
 
 
-def not_empty(value: str) -> str | None:
-    return None if value.strip() else "not empty"
+def a_path(value: str) -> str | None:
+    return None if value.strip() and "\0" not in value else "the path of a directory"
 
 
 def parse(row: Row, raw: object) -> Any:

@@ -2,6 +2,10 @@
 
 A Tick, when something is due by the queue's own time: a lease ends, a delayed message arrives. A Fire, when the tick
 of a schedule has come; when the one after it will be is worked out here, since no replica's machine reads a calendar.
+
+A Fire may come to nothing: its message finds no place, or the proposal is lost. So a tick that was tried is left out
+for a while, whatever became of it; one that fired is not due any more. Who is left out takes no room from the others:
+fewer than `TRIED_MAX` schedules that cannot fire hold up nobody.
 """
 
 from __future__ import annotations
@@ -17,9 +21,10 @@ from app.node.protocols import StateMachine
 
 log = logging.getLogger("rmq.node")
 
-LOOK_EVERY_MS = 100
-FIRES_MAX = 50
-"""Schedules that are fired at once; the others a moment later."""
+LOOK_EVERY_MS, RETRY_MS = 100, 1000
+"""Between two looks for what is due, and between two tries of one tick."""
+FIRES_MAX, TRIED_MAX = 50, 5000
+"""Schedules that are fired at once, and within `RETRY_MS`; the others a moment later."""
 
 _TICK = encode(Tick())
 
@@ -30,6 +35,8 @@ class Clockwork:
     def __init__(self, machine: StateMachine) -> None:
         self._machine = machine
         self._look_at_ms = 0
+        self._tried: dict[tuple[int, int], int] = {}
+        """Schedules with their ticks that were tried less than `RETRY_MS` ago, and when."""
 
     def commands(self, now_ms: int) -> Iterator[tuple[bytes, bool]]:
         """What is wanted at this log time: commands, and whether each makes the data grow."""
@@ -37,9 +44,12 @@ class Clockwork:
             yield _TICK, False
         if now_ms < self._look_at_ms:
             return
-        due = self._machine.due_schedules(now_ms, FIRES_MAX)
+        self._tried = {tick: at_ms for tick, at_ms in self._tried.items() if now_ms - at_ms < RETRY_MS}
+        room = min(FIRES_MAX, TRIED_MAX - len(self._tried))
+        due = self._machine.due_schedules(now_ms, room, self._tried.keys())
         self._look_at_ms = now_ms if due else now_ms + LOOK_EVERY_MS
         for schedule in due:
+            self._tried[schedule.id, schedule.next_ms] = now_ms
             try:
                 yield encode(_fire(schedule)), True
             except ValueError as error:

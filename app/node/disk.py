@@ -3,8 +3,9 @@
 A second thread sets up the next segment meanwhile, for that takes as long as a hundred syncs.
 
 Fail-stop: an error in a write or a sync is never retried on the same file; it goes to `on_fatal`, which ends
-the process. The one exception wrote nothing: `LogFull` (no room for the next segment) is tried again until
-space returns. Meanwhile nothing is acknowledged, and a leader that stalls so gives up its leadership.
+the process. The one exception is want of room, for the next segment (`LogFull`, which wrote nothing) or for a piece
+of a snapshot that is being received (`StateFull`): that is tried again until space returns. Meanwhile nothing is
+acknowledged, and a leader that stalls so gives up its leadership.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from app.broker import StateFull
 from app.node.protocols import Log, WriteJob
 from app.node.reserve import Reserve
 from app.node.snapshots import SnapshotFiles
 from app.storage.errors import LogFull
 
+NO_ROOM = (LogFull, StateFull)
 FULL_RETRY_S = 0.1
 LOOK_AHEAD_S = 0.1
 """A segment lasts several times as long under full load."""
@@ -30,18 +33,19 @@ Queued = tuple[WriteJob | Callable[[], Any], Callable[..., None]]
 
 
 def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
-    """Write the jobs in order, then make them durable together. Raises LogFull before writing the job it names.
+    """Write the jobs in order, then make them durable together. Raises LogFull, or StateFull.
 
-    Removes from `jobs` what is written, so that a retry after LogFull goes on where it stopped.
+    Removes from `jobs` what is written, so that a retry goes on where it stopped.
     """
     written = False
     while jobs:
         job = jobs[0]
+        while job.chunks:
+            snapshots.stage(job.chunks[0])
+            job.chunks.pop(0)
         if job.hard_state is not None or job.entries:
             log.append(job.hard_state, job.entries)
             written = True
-        for chunk in job.chunks:
-            snapshots.stage(chunk)
         jobs.pop(0)
     if written:
         log.sync()
@@ -93,6 +97,10 @@ class DiskThread:
     def full(self) -> bool:
         """No room for what makes the data grow."""
         return self._no_segment or self._reserve.short
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a file may grow by so much, and leave the reserve alone."""
+        return not self.full and size_bytes <= self._reserve.room_bytes
 
     def make_room(self) -> None:
         """Give up the reserve."""
@@ -157,7 +165,7 @@ class DiskThread:
             try:
                 write_all(self._log, self._snapshots, writes)
                 self.syncs += 1
-            except LogFull:
+            except NO_ROOM:
                 self._wait_for_room()
                 if self._stopping:
                     return

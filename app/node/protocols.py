@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,8 +54,10 @@ class StateMachine(Protocol):
         """The log time at which it wants a Tick; in the past: at once."""
         ...
 
-    def due_schedules(self, now_ms: int, limit: int) -> Sequence[ScheduleInfo]:
-        """Schedules whose next tick is not after `now_ms`."""
+    def due_schedules(
+        self, now_ms: int, limit: int, without: Collection[tuple[int, int]] = ()
+    ) -> Sequence[ScheduleInfo]:
+        """Schedules whose next tick is not after `now_ms`, but for those whose id and tick are in `without`."""
         ...
 
     @property
@@ -92,7 +94,7 @@ class Transport(Protocol):
 
 
 class WriteJob:
-    """What one Ready wants on disk, in this order: hard state, entries, snapshot chunks."""
+    """What one Ready wants on disk: snapshot chunks, taken out as they are written, then hard state and entries."""
 
     __slots__ = ("chunks", "entries", "hard_state")
 
@@ -111,6 +113,10 @@ class Disk(Protocol):
     @property
     def full(self) -> bool:
         """There is no room for what makes the data grow."""
+        ...
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a file may grow by so much."""
         ...
 
     def write(self, job: WriteJob, done: Callable[[], None]) -> None: ...

@@ -84,8 +84,10 @@ class GroupRunner:
 
     def deliver(self, message: AnyMessage) -> None:
         """A message from a peer."""
-        if isinstance(message, InstallSnapshot) and self.around.disk.full:
-            return  # There is no room for a second copy of the state. The leader sends it again later.
+        if isinstance(message, InstallSnapshot):
+            missing_bytes = message.meta.size_bytes - message.offset
+            if not self.around.disk.has_room(missing_bytes):
+                return  # There is no room for a second copy of the state. The leader sends it again later.
         self._inbox.append(message)
         self._wake()
 
@@ -215,10 +217,14 @@ class GroupRunner:
 
     def _stamp(self) -> None:
         """The stamp of what is proposed now. It never falls behind an earlier one, and goes on from there at the pace
-        of time: else a leader whose clock had been ahead would make all leases and delays stand still."""
+        of time: else a leader whose clock had been ahead would make all leases and delays stand still.
+
+        `elapsed_ms` is read last: a pause between the two readings then makes the stamps late, which the next reading
+        mends, and never early, which would last."""
+        now_ms = self.around.now_ms()
         elapsed_ms = self.around.elapsed_ms()
         flowing_ms = self._stamp_ms + elapsed_ms - self._stamped_at_ms
-        self._stamp_ms = max(flowing_ms, self.machine.time_ms, self.around.now_ms())
+        self._stamp_ms = max(flowing_ms, self.machine.time_ms, now_ms)
         self._stamped_at_ms = elapsed_ms
 
     def _go_on(self, ready: Ready) -> None:

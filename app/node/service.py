@@ -18,7 +18,7 @@ import msgspec
 
 from app.broker.machine import Machine
 from app.config import Settings
-from app.node.errors import NodeError, NoQuorum, NotCommitted, OutcomeUnknown, ShuttingDown
+from app.node.errors import NodeError, NoQuorum, NotCommitted, OutcomeUnknown, Overloaded, ShuttingDown
 from app.node.protocols import Disk
 from app.node.rpc import Method, Outcome, Rpc
 from app.node.runner import GroupRunner, NotLeading
@@ -93,7 +93,9 @@ class Node:
         raise doubt or self._no_quorum(timeout_s)
 
     async def read_barrier(self, *, timeout_s: float) -> None:
-        """Return once the local machine holds all that was committed when this was called. Raises NoQuorum."""
+        """Return once the local machine holds all that was committed when this was called.
+
+        Raises NoQuorum, or Overloaded."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
             outcome = await self._try(Method.READ_INDEX, b"", left_s)
@@ -108,6 +110,8 @@ class Node:
                     break
                 finally:
                     self.runner.forget(token)
+            if isinstance(outcome, Overloaded):
+                raise outcome
             await self._leader_may_change(left_s)
         raise self._no_quorum(timeout_s)
 

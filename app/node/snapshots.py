@@ -2,20 +2,31 @@
 
 A copy is taken beside the running machine and read chunk by chunk; what arrives is staged in one file that
 counts for nothing until its last chunk is durable. All files here are scratch: a restart removes them.
+
+A snapshot's bytes become the state unread, so a page that changed on a disk or on the way would show much later, as a
+replica that differs from the others. So the copy's checksum goes with it, and who receives another ends (fail-stop),
+with the state that it had; its next life asks again.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
 from app.broker import SnapshotAbandoned, StateFull
 from app.node.protocols import StateMachine
 from app.raft import Chunk, Configuration, InstallSnapshot, SnapshotMeta
+from app.storage.errors import is_no_space
 from app.storage.filesystem import File, FileSystem
 
 _configuration_decoder = msgspec.msgpack.Decoder(Configuration)
+READ_BYTES = 1 << 20
+
+
+class SnapshotDamaged(Exception):
+    """What was received is not what was sent."""
 
 
 class Copy(NamedTuple):
@@ -37,6 +48,7 @@ class SnapshotFiles:
         self._under_way: int | None = None
         self._taken = 0
         self._staging: File | None = None
+        self._staging_checksum = 0
         self.staging_path = f"{directory}/incoming"
         fs.makedirs(directory)
         for name in fs.listdir(directory):
@@ -55,7 +67,7 @@ class SnapshotFiles:
             return None
         file = self._fs.open(path)
         voters = fallback if configuration is None else _configuration_decoder.decode(configuration)
-        return Copy(SnapshotMeta(index, term, voters, file.size()), path, file)
+        return Copy(SnapshotMeta(index, term, voters, file.size(), _checksum(file)), path, file)
 
     def expect(self, index: int | None) -> None:
         """A copy is being taken that stands at `index` or later; None: no more."""
@@ -92,16 +104,41 @@ class SnapshotFiles:
         self._fs.unlink(copy.path)
 
     def stage(self, chunk: Chunk) -> None:
-        """Write a received chunk (disk thread); with the last one, the whole file is durable."""
-        if chunk.offset == 0:
-            if self._staging is not None:
-                self._staging.close()
-            self._staging = self._fs.open(self.staging_path, create=True)
-            self._staging.truncate(0)
-        assert self._staging is not None
-        self._staging.pwrite(chunk.data, chunk.offset)
+        """Write a received chunk (disk thread); with the last one, the whole file is durable.
+
+        Raises StateFull where there is no room for it, and the same chunk may come again; SnapshotDamaged.
+        """
+        try:
+            if chunk.offset == 0:
+                self._begin_staging()
+            assert self._staging is not None
+            self._staging.pwrite(chunk.data, chunk.offset)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            raise StateFull("no disk space for a snapshot that is being received") from error
+        self._staging_checksum = crc32(chunk.data, self._staging_checksum)
         if chunk.done:
+            if chunk.meta.checksum not in (0, self._staging_checksum):
+                raise SnapshotDamaged(
+                    f"the snapshot at entry {chunk.meta.index} arrived with checksum {self._staging_checksum:08x}, "
+                    f"not {chunk.meta.checksum:08x}; should this come again, look at the leader's disk"
+                )
             self._staging.datasync()
             self._staging.close()
             self._staging = None
             self._fs.sync_dir(self._directory)
+
+    def _begin_staging(self) -> None:
+        if self._staging is not None:
+            self._staging.close()
+        self._staging = self._fs.open(self.staging_path, create=True)
+        self._staging.truncate(0)
+        self._staging_checksum = 0
+
+
+def _checksum(file: File) -> int:
+    checksum = 0
+    for offset in range(0, file.size(), READ_BYTES):
+        checksum = crc32(file.pread(READ_BYTES, offset), checksum)
+    return checksum

@@ -82,9 +82,13 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SnapshotMeta(msgspec.Struct, array_like=True, frozen=True):
-    """What a snapshot replaces: every entry up to and with `index`. `size_bytes`: of its one file."""
+    """What a snapshot replaces: every entry up to and with `index`. `size_bytes`, `checksum`: of its one file.
+
+    The checksum is the CRC-32 that the driver of the sender knows; 0: none is known.
+    """
 
     index: int
     term: int
     configuration: Configuration
     size_bytes: int
+    checksum: int = 0

@@ -7,6 +7,9 @@ kernel's long retransmission timers.
 
 Names are looked up anew for each dial, since a container that moved has another address. A look-up that takes
 long is waited for by the next tries rather than begun again, and the address that was good last serves meanwhile.
+
+Who has connected and not greeted is a stranger, and holds a file descriptor, of which the log needs some too. So of
+many strangers the oldest goes: a peer greets at once.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ UNACKNOWLEDGED_MS = 1500
 LOOK_UP_TIMEOUT_S = 0.25
 DIAL_TIMEOUT_S = 0.5
 GREETING_TIMEOUT_S = 5.0
+STRANGERS_MAX = 64
 REDIAL_MIN_S, REDIAL_MAX_S = 0.02, 0.5
 
 
@@ -71,6 +75,7 @@ class _Incoming(asyncio.Protocol):
         _tune(transport)
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._network.incoming.add(self._transport)
+        self._network.admit_stranger(self._transport)
         self._greeting = asyncio.get_running_loop().call_later(GREETING_TIMEOUT_S, self._transport.abort)
         if self._network.stopped:
             self._transport.abort()
@@ -93,6 +98,8 @@ class _Incoming(asyncio.Protocol):
             raise FrameError("the stream does not begin with a greeting of this protocol")
         self._peer = check_hello(payload, network.cluster, network.node, network.peers)
         network.streams_from[self._peer] = self
+        assert self._transport is not None
+        network.strangers.pop(self._transport, None)
         self._reader.limit_bytes = MAX_FRAME_BYTES
         self._greeting.cancel()
 
@@ -101,6 +108,7 @@ class _Incoming(asyncio.Protocol):
         self._greeting.cancel()
         if self._transport is not None:
             network.incoming.discard(self._transport)
+            network.strangers.pop(self._transport, None)
         if self._peer is not None and network.streams_from.get(self._peer) is self:
             del network.streams_from[self._peer]
             network.on_lost(self._peer)
@@ -111,12 +119,13 @@ class _Outgoing(asyncio.Protocol):
 
     def __init__(self, network: PeerNetwork, peer: int) -> None:
         self._network, self._peer = network, peer
+        self._stream: asyncio.Transport | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _tune(transport)
         network = self._network
-        stream = cast(asyncio.Transport, transport)
+        stream = self._stream = cast(asyncio.Transport, transport)
         hello = msgspec.msgpack.encode(Hello(MAGIC, PROTOCOL_VERSION, network.cluster, network.node, self._peer))
         stream.write(HEAD.pack(len(hello), Frame.HELLO) + hello)
         network.streams_to[self._peer] = stream
@@ -124,7 +133,8 @@ class _Outgoing(asyncio.Protocol):
             stream.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._network.forget(self._peer)
+        if self._network.streams_to.get(self._peer) is self._stream:
+            self._network.forget(self._peer)
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -146,6 +156,8 @@ class PeerNetwork:
         self.peers = frozenset(addresses)
         self.on_frame, self.on_lost = on_frame, on_lost
         self.incoming: set[asyncio.Transport] = set()
+        self.strangers: dict[asyncio.Transport, None] = {}
+        """Those of them that have not greeted yet, the oldest first."""
         self.streams_from: dict[int, _Incoming] = {}
         self.refused = 0
         self.dropped = 0
@@ -179,6 +191,14 @@ class PeerNetwork:
     def connected(self, peer: int) -> bool:
         """Whether frames to this peer have a stream to go on."""
         return peer in self.streams_to
+
+    def admit_stranger(self, stranger: asyncio.Transport) -> None:
+        """Somebody has connected; the one who has been silent longest makes room for him."""
+        self.strangers[stranger] = None
+        if len(self.strangers) > STRANGERS_MAX:
+            oldest = next(iter(self.strangers))
+            del self.strangers[oldest]
+            oldest.abort()
 
     def forget(self, peer: int) -> None:
         """The stream to this peer is no more; what waited to leave on it is lost."""

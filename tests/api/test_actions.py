@@ -102,7 +102,7 @@ async def test_it_is_as_many_commands_as_it_takes(client: httpx.AsyncClient, nod
 async def test_a_long_one_says_how_far_it_came(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in range(0, 1500, 500):
         await die(client, *range(start, start + 500))
-    monkeypatch.setattr(topic_actions, "REDRIVE_S", -1.0)
+    monkeypatch.setattr(topic_actions, "STEPS_MAX", 1)
     assert await redrive(client) == (1000, 0, 1001)
     assert await redrive(client, **{"from": 1001}) == (500, 0, None)
 

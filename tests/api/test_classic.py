@@ -81,6 +81,7 @@ async def test_an_unknown_topic_is_404_to_publish_and_200_to_consume(client: htt
         b'{"topic": "x"} x', b'{"topic": ""}', b'{"topic": "a b"}', b'{"topic": "a/b"}', b'{"topic": "a\\n"}',
         b'{"topic": "\\u00e9"}', b'{"topic": "x", "topic": "y"}', b'{"topic":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"topic": NaN}', b'{"topic": 1e999}', b"{'topic': 'x'}", b'{"topic": "' + b"x" * 129 + b'"}',
+        b'{"topic": "."}', b'{"topic": ".."}',
     ],
 )  # fmt: skip
 async def test_a_malformed_topic_is_400_and_changes_nothing(

@@ -1,18 +1,21 @@
-"""The docs pages in headless Chromium: they come from this machine alone, and a request can be made from them."""
+"""The docs pages in headless Chromium: they come from this machine alone, and a queue can be worked with on them."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bench.cluster import LocalCluster
 from tests.api.conftest import Live
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -37,12 +40,12 @@ def browser() -> Iterator[Browser]:
 class Watched:
     """A page, and what must not happen on it."""
 
-    def __init__(self, page: Page, live: Live) -> None:
-        self.page = page
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
         self.complaints: list[str] = []
         self.strangers: list[str] = []
         self.failures: list[str] = []
-        own = urlsplit(live.url).netloc
+        own = urlsplit(url).netloc
         page.set_default_timeout(OPEN_MS)
         page.on(
             "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
@@ -65,14 +68,30 @@ class Watched:
         assert not self.complaints
 
 
-@pytest.fixture
-def watched(browser: Browser, live: Live, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
+@contextmanager
+def watching(browser: Browser, url: str, name: str) -> Iterator[Watched]:
     page = browser.new_page(viewport={"width": 1280, "height": 1600})
-    yield Watched(page, live)
+    yield Watched(page, url)
     shots = os.environ.get("SCREENSHOTS")
     if shots:
-        page.screenshot(path=f"{shots}/{request.node.name}.png")
+        page.screenshot(path=f"{shots}/{name}.png")
     page.close()
+
+
+@pytest.fixture
+def watched(browser: Browser, live: Live, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    with watching(browser, live.url, request.node.name) as found:
+        yield found
+
+
+@pytest.fixture
+def watched_process(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """On a node as it is started in earnest, alone in its cluster."""
+    with (
+        LocalCluster(1) as alone,
+        watching(browser, f"http://127.0.0.1:{alone.ports[0]}", request.node.name) as found,
+    ):
+        yield found
 
 
 def test_a_topic_is_created_from_the_docs_page(watched: Watched, live: Live) -> None:
@@ -95,36 +114,59 @@ async def _topic_exists(live: Live, name: str) -> bool:
     return live.node.machine.topic(name) is not None
 
 
-def test_a_message_is_published_leased_given_back_and_acked_by_hand(watched: Watched, live: Live) -> None:
-    page = watched.page
-    page.goto(f"{live.url}/docs")
+def by_hand(page: Page, name: str, topic: str, body: Any = None) -> dict[str, Any]:
+    """What the page shows to who tries an operation with this topic, and this body or the one that stands there."""
+    operation = page.locator(f"[id^=operations-][id$=-{name}]")
+    answer = operation.locator(".live-responses-table tbody")
+    if operation.get_by_role("button", name="Execute").count() == 0:
+        operation.locator(".opblock-summary-control").click()
+        operation.get_by_role("button", name="Try it out").click()
+    else:
+        operation.get_by_role("button", name="Clear").click()
+        expect(answer).to_have_count(0)
+    operation.locator("[data-param-name=topic] input").fill(topic)
+    if body is not None:
+        operation.locator("textarea").fill(json.dumps(body))
+    operation.get_by_role("button", name="Execute").click()
+    expect(answer.locator(".response-col_status")).to_have_text(re.compile("^20[01]"))
+    return dict(json.loads(answer.locator(".highlight-code code").inner_text()))
 
-    def tries(name: str, body: str | None = None) -> dict[str, Any]:
-        """What a person sees who tries an operation with its first example, or this body."""
-        operation = page.locator(f"[id^=operations-][id$=-{name}]")
-        if operation.get_by_role("button", name="Execute").count() == 0:
-            operation.locator(".opblock-summary-control").click()
-            operation.get_by_role("button", name="Try it out").click()
-        if body is not None:
-            operation.locator("textarea").fill(body)
-        with page.expect_response(lambda answer: "/v1/" in answer.url) as answered:
-            operation.get_by_role("button", name="Execute").click()
-        assert answered.value.ok, answered.value.text()
-        return dict(answered.value.json())
 
-    tries("create_topic")
-    assert tries("publish")["messages"][0]["sequence"] == 1
-    for how, deliveries in (("nack", 1), ("ack", 2)):
-        (message,) = tries("receive")["messages"]
-        assert (message["body"], message["deliveries"]) == ({"drink": "coffee", "cups": 2}, deliveries)
-        assert tries(how, json.dumps({"tokens": [message["token"]]}))["results"][0]["ok"]
-    watched.check()
+def test_a_message_is_acked_and_another_dies_and_comes_back_by_hand(watched_process: Watched) -> None:
+    page = watched_process.page
+    page.goto(f"{watched_process.url}/docs")
+
+    assert by_hand(page, "create_topic", "graves")["name"] == "graves"
+    settings = {"max_deliveries": 1, "dead_letter_topic": "graves"}
+    assert by_hand(page, "create_topic", "orders", settings)["settings"].items() >= settings.items()
+
+    assert by_hand(page, "publish", "orders")["messages"][0]["sequence"] == 1
+    (message,) = by_hand(page, "receive", "orders")["messages"]
+    assert message["body"] == {"drink": "coffee", "cups": 2}
+    assert by_hand(page, "ack", "orders", {"tokens": [message["token"]]})["results"][0]["ok"]
+
+    assert by_hand(page, "publish", "orders", {"body": "too hot"})["messages"][0]["sequence"] == 2
+    (message,) = by_hand(page, "receive", "orders")["messages"]
+    assert (message["body"], message["deliveries"]) == ("too hot", 1)
+    assert by_hand(page, "nack", "orders", {"tokens": [message["token"]]})["results"][0]["ok"]
+    assert by_hand(page, "receive", "orders") == {"messages": []}, "one is done, the other is dead"
+
+    for deliveries in (1, 2):
+        (dead,) = by_hand(page, "receive", "graves")["messages"]
+        origin = {"topic": "orders", "subscription": "default", "sequence": 2, "deliveries": 1, "at": ANY}
+        assert (dead["body"], dead["deliveries"], dead["dead_letter"]) == ("too hot", deliveries, origin)
+        assert by_hand(page, "nack", "graves", {"tokens": [dead["token"]]})["results"][0]["ok"]
+    assert by_hand(page, "redrive_topic", "graves") == {"moved": 1, "kept": 0, "next": None}
+    (again,) = by_hand(page, "receive", "orders")["messages"]
+    assert (again["id"], again["sequence"], again["body"]) == (message["id"], 3, "too hot")
+    assert "dead_letter" not in again
+    watched_process.check()
 
 
 def test_the_docs_page_lists_every_route(watched: Watched, live: Live) -> None:
     page = watched.page
     page.goto(f"{live.url}/docs")
-    expect(page.locator(".opblock")).to_have_count(32)
+    expect(page.locator(".opblock")).to_have_count(33)
     watched.check()
 
 

@@ -148,5 +148,5 @@ async def test_what_is_not_there(client: httpx.AsyncClient) -> None:
     check(await client.put("/v1/topics/nope/schedules/s", json=EVERY_MINUTE), 404, "topic_not_found")
     check(await client.delete("/v1/topics/nope/schedules/s"), 404, "topic_not_found")
     assert (await client.get(S)).json() == {"items": [], "next_cursor": None}
-    for name in ("a b", "x" * 129, "a:b"):
+    for name in ("a b", "x" * 129, "a:b", "%2E", "%2E%2E"):
         check(await client.put(f"{S}/{name}", json=EVERY_MINUTE), 400, "invalid_name")

@@ -6,6 +6,7 @@ These hold our protocol to the installed uvicorn: an upgrade that changes what i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -285,6 +286,21 @@ def test_too_many_connections_are_told_so(quick: Live, monkeypatch: pytest.Monke
         with Wire(quick) as second:
             status, headers, body = second.answer()
             assert (status, code(body), headers["connection"]) == (503, "too_many_connections", "close")
+        first.send(GET_STATUS)
+        assert first.answer()[0] == 200
+
+
+def test_clients_leave_half_of_the_file_descriptors_to_the_log(quick: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Wire(quick) as first:
+        first.send(GET_STATUS)
+        assert first.answer()[0] == 200
+        files = 2 * len(quick.server.server_state.connections)
+        monkeypatch.setattr(server_protocol.resource, "getrlimit", lambda _: (files, files))
+        with Wire(quick) as second:
+            assert second.answer()[0] == 503
+            monkeypatch.setattr(server_protocol, "REFUSALS", 0)
+            with Wire(quick) as third, contextlib.suppress(ConnectionError):
+                assert third.socket.recv(1) == b""
         first.send(GET_STATUS)
         assert first.answer()[0] == 200
 

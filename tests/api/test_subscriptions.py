@@ -78,7 +78,7 @@ async def test_there_is_an_end_to_them(client: httpx.AsyncClient) -> None:
     assert len((await client.get(S)).json()["items"]) == 63
 
 
-@pytest.mark.parametrize("name", ["a b", "%00", "%C3%A9", "x" * 129, "a%0A", "a:b"])
+@pytest.mark.parametrize("name", ["a b", "%00", "%C3%A9", "x" * 129, "a%0A", "a:b", "%2E", "%2E%2E"])
 async def test_names_that_none_has(client: httpx.AsyncClient, node: FakeNode, name: str) -> None:
     before = node.submitted
     for answer in (

@@ -31,7 +31,7 @@ LIMITS: list[tuple[str, list[object], list[object]]] = [
     ("max_bytes", [1, 2**53 - 1], [0, 1.5, 2**53, "1"]),
     ("overflow", ["reject", "drop_oldest"], ["", "drop", 1]),
     ("max_deliveries", [1, 1000], [0, 1001, 1.5, "1"]),
-    ("dead_letter_topic", ["a", "x" * 128], ["", "x" * 129, "a b", "a\n", 1]),
+    ("dead_letter_topic", ["a", "x" * 128, "..."], ["", "x" * 129, "a b", "a\n", 1, ".", ".."]),
     ("dedup_window_s", [1, 86400], [0.999, 86400.001, "1"]),
 ]
 
@@ -89,7 +89,7 @@ class TestCreation:
         ):
             check(answer, 422, "invalid_settings")
 
-    @pytest.mark.parametrize("name", ["a b", "%00", "%C3%A9", "x" * 129, "a%0A", "a:b"])
+    @pytest.mark.parametrize("name", ["a b", "%00", "%C3%A9", "x" * 129, "a%0A", "a:b", "%2E", "%2E%2E"])
     async def test_names_that_no_topic_has(self, client: httpx.AsyncClient, name: str, node: FakeNode) -> None:
         before = node.submitted
         for answer in (

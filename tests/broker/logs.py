@@ -85,6 +85,7 @@ def narrow(patch: pytest.MonkeyPatch, *, due_too: bool) -> None:
     patch.setattr(receive, "RECEIVE_BYTES", 40)
     patch.setattr(receive, "SKIPS_MAX", 2)
     patch.setattr(overflow, "DROPS_MAX", 6)
+    patch.setattr(overflow, "DROPS_BYTES", 40)
     patch.setattr(dead_letters, "RETRY_MS", 2000)
     patch.setattr(subscriptions, "SLOTS", 3)
     patch.setattr(schedules, "SCHEDULES_MAX", 2)

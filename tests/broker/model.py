@@ -7,6 +7,7 @@ docs/semantics.md leaves open and both must do alike:
   then their age; then messages that come back after a delay or are tried for their dead-letter topic again, by time,
   subscription and lane; then messages that arrive or are over, by time and sequence. The bounds are the machine's.
 - Acks and the like are worked on lease by lease, in the order in which the leases are first named.
+- Of a command and all that is due with it, the first that finds a topic over its limit may drop more than it needs.
 - What a deleted topic or subscription, or a purge, leaves behind is cleared up before the next command. The machine
   takes several commands for it when there is much, and each is then one thing less that it does when due; so logs that
   delete are compared under bounds that are never reached, and logs under small bounds do not delete (see `logs`).
@@ -62,7 +63,7 @@ class Model(Deliveries):
     """`apply` takes a command and its stamp and gives a Result, or the code of a refusal. Its tokens are its own."""
 
     def apply(self, time_ms: int, data: bytes) -> Result | str:
-        self.now_ms = max(self.now_ms, time_ms)
+        self.now_ms, self.may_drop_more = max(self.now_ms, time_ms), True
         try:
             command: Command | None = decode(data)
         except BadCommand:
@@ -73,7 +74,7 @@ class Model(Deliveries):
 
     def nothing(self, time_ms: int) -> None:
         """An entry that carries no command."""
-        self.now_ms = max(self.now_ms, time_ms)
+        self.now_ms, self.may_drop_more = max(self.now_ms, time_ms), True
         self.pass_time(self.beside)
         self.clear_up()
 

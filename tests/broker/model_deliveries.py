@@ -47,8 +47,8 @@ class Deliveries(Places):
                 skipped += 1
             if skipped == receive.SKIPS_MAX:
                 message = None
-            taken_bytes = sum(len(each.body) for each, _ in chosen)
-            if message is not None and chosen and taken_bytes + len(message.body) > receive.RECEIVE_BYTES:
+            taken_bytes = sum(each.size_bytes() for each, _ in chosen)
+            if message is not None and chosen and taken_bytes + message.size_bytes() > receive.RECEIVE_BYTES:
                 break
             subscription.line.remove(lane)
             if message is not None:
@@ -129,9 +129,24 @@ class Deliveries(Places):
                     if item in lease.items and place == min(p for p, t in asked if t == token):
                         handle(lease, item)
             for place, token in late:
-                codes[place] = None if again_after and self.how(lease, token) == again_after else "lease_lost"
+                is_done = again_after is not None and self.how(lease, token) == again_after
+                is_done = is_done or (again_after == "acked" and self.ack_late(lease, token))
+                codes[place] = None if is_done else "lease_lost"
             self.forget_empty()
         return Settled(codes)
+
+    def ack_late(self, lease: Lease, token: Token) -> bool:
+        """Its lease ran out, and nobody was given the message since: then it is done. Whether it was so."""
+        topic, subscription, message = lease.topic, lease.subscription, token.message
+        stand = message.stands.get(subscription)
+        if stand is None or (stand.state, stand.deliveries, stand.nacked) != ("ready", token.deliveries, False):
+            return False
+        if self.is_over(message):
+            return False
+        self.finish(topic, subscription, message, "acked")
+        if message.group is not None:
+            self.shrink(topic, subscription, message.lane)
+        return True
 
     def how(self, lease: Lease, token: Token) -> object:
         """How the delivery of this token ended; None if the message is not done and was not just given back so."""

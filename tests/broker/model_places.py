@@ -26,7 +26,7 @@ class Places:
     def __init__(self, beside: int, in_a_tick: int) -> None:
         """How many due things go with any command, and with a Tick."""
         self.beside, self.in_a_tick = beside, in_a_tick
-        self.now_ms = 0
+        self.now_ms, self.may_drop_more = 0, True
         self.next = Counters()
         self.topics: dict[str, Topic] = {}
         self.leases: list[Lease] = []
@@ -41,23 +41,36 @@ class Places:
     # --- how messages come
 
     def make_room(self, topic: Topic, sizes: list[int]) -> bool:
-        """Whether messages of these sizes fit, the oldest ones gone for them if that is the topic's way."""
+        """Whether messages of these sizes are taken, the oldest ones gone for them if that is the topic's way."""
         limits = topic.settings
 
-        def fits(stored: list[Message]) -> bool:
-            size = sum(each.size_bytes() for each in stored) + sum(sizes) if limits.max_bytes else 0
-            return (limits.max_messages is None or len(stored) + len(sizes) <= limits.max_messages) and (
-                limits.max_bytes is None or size <= limits.max_bytes
+        def over(stored: list[Message], new: list[int]) -> tuple[int, int]:
+            size = sum(each.size_bytes() for each in stored) + sum(new) if limits.max_bytes else 0
+            return (
+                max(0, len(stored) + len(new) - limits.max_messages) if limits.max_messages else 0,
+                max(0, size - limits.max_bytes) if limits.max_bytes else 0,
             )
 
+        def is_enough() -> bool:
+            return all(now <= then for now, then in zip(over(left, sizes), over(topic.messages, []), strict=True))
+
         left, going = list(topic.messages), []
-        for message in topic.messages[: overflow.DROPS_MAX] if limits.overflow == "drop_oldest" else []:
-            if fits(left):
+        if over(left, sizes) == (0, 0):
+            return True
+        if limits.overflow == "reject" or over([], sizes) != (0, 0):
+            return False
+        more_bytes = overflow.DROPS_BYTES if self.may_drop_more else 0
+        for message in topic.messages[: overflow.DROPS_MAX]:
+            if over(left, sizes) == (0, 0) or (is_enough() and more_bytes <= 0):
                 break
-            if not any(message.stands[each].state == "leased" for each in topic.living(message)):
-                left.remove(message)
-                going.append(message)
-        if not fits(left):
+            if any(message.stands[each].state == "leased" for each in topic.living(message)):
+                continue
+            if is_enough():
+                more_bytes -= message.size_bytes()
+                self.may_drop_more = False
+            left.remove(message)
+            going.append(message)
+        if not is_enough():
             return False
         for message in going:
             self.withdraw(topic, message)
@@ -99,6 +112,12 @@ class Places:
         if topic.at(subscription, lane, "ready"):
             subscription.line.append(lane)
 
+    def shrink(self, topic: Topic, subscription: Subscription, lane: Lane) -> None:
+        """One of the group's messages went that was not on its way: the group stays where it is, or goes if it has
+        nothing."""
+        if lane in subscription.line and not topic.at(subscription, lane, "ready"):
+            subscription.line.remove(lane)
+
     # --- how messages go
 
     def is_over(self, message: Message) -> bool:
@@ -127,8 +146,8 @@ class Places:
                     continue
                 if was == "delayed":
                     self.release(topic, each, message.lane)
-                elif message.lane in each.line and not topic.at(each, message.lane, "ready"):
-                    each.line.remove(message.lane)
+                else:
+                    self.shrink(topic, each, message.lane)
         if not topic.living(message) and message in topic.messages:
             self.remove(topic, message)
 
@@ -165,7 +184,7 @@ class Places:
             dead = [m for m in topic.messages if each in m.stands and m.stands[each].state == "dead"]
             for message in sorted(dead, key=lambda m: (m.lane.number, m.sequence))[: command.max - moved]:
                 stand = message.stands[each]
-                stand.state, stand.nacked, stand.due_ms = "ready", False, None
+                stand.state, stand.due_ms = "ready", None
                 is_waiting = topic.at(each, message.lane, "leased", "delayed")
                 if message.group is not None and message.lane not in each.line and not is_waiting:
                     each.line.append(message.lane)

@@ -24,7 +24,7 @@ from tests.broker.model import Model
 
 SEED = 0
 LOGS, LOG_SIZE, CHECK_EVERY = 10, 600, 40
-RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(suppress_health_check=list(HealthCheck))
 randoms = st.randoms(use_true_random=False)
 
 

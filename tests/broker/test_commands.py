@@ -159,7 +159,7 @@ def test_a_huge_command_is_refused_before_it_is_read(feed: Feed, monkeypatch: py
 
 
 @given(st.randoms(use_true_random=False), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_spoiled_bytes_never_make_it_raise(random: Random, spoiled: list[tuple[int, int]]) -> None:
     log = written(random, 6)
     spoilt = bytearray(log[-1].command or b"?")

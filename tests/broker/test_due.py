@@ -83,7 +83,7 @@ def test_a_lease_whose_end_waits_for_the_next_entry_is_still_good(feed: Feed, mo
     feed.publish(b"1", b"2", b"3")
     leased = feed.lease(3, lease_ms=10)
     feed.now_ms += 10
-    assert feed.ack(*leased) == ["lease_lost", None, None]
+    assert feed.nack(*leased, delay_ms=5) == ["lease_lost", None, None]
     assert feed.bodies() == [b"1"]
 
 

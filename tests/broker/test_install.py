@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.broker import Machine, SnapshotAbandoned, StateDamaged, files, upkeep
+from app.broker.errors import StateUnopened
 from tests.broker.feed import Feed
 
 
@@ -219,3 +220,9 @@ def test_an_install_ends_a_snapshot_under_way(
     assert stored.machine.state_hash() == expected
     monkeypatch.undo()
     assert stored.machine.snapshot(str(tmp_path / "copy"))[0] == expected[0]
+
+
+def test_a_database_that_cannot_be_opened_is_told_so_and_not_taken_for_damaged(tmp_path: Path) -> None:
+    (tmp_path / "state.db").mkdir()
+    with pytest.raises(StateUnopened, match="a file that this user may write to"):
+        Machine.open(str(tmp_path / "state.db"))

@@ -84,6 +84,18 @@ def test_each_token_has_a_result_of_its_own(feed: Feed) -> None:
     assert feed.settled(Ack("t", tokens)) == [LEASE_LOST, BAD_TOKEN, None, None]
 
 
+def test_a_token_that_nobody_can_have_been_given_is_a_bad_one(feed: Feed) -> None:
+    feed.publish(b"1", b"2")
+    [acked] = feed.lease()
+    assert feed.ack(acked) == [None]
+    subscription, lease, lane, sequence, deliveries = (acked.token or "").split("-")
+    no_such_message = f"{subscription}-{lease}-{lane}-3-1"
+    no_such_lease = f"{subscription}-2-{lane}-{sequence}-{deliveries}"
+    for command in (Ack("t", [no_such_message, no_such_lease]), Nack("t", [no_such_message, no_such_lease])):
+        assert feed.settled(command) == [BAD_TOKEN] * 2
+    assert feed.bodies() == [b"2"]
+
+
 def test_part_of_what_was_handed_out_together_may_be_acked(feed: Feed) -> None:
     feed.publish(*(b"%d" % i for i in range(5)))
     leased = feed.lease(5)
@@ -151,9 +163,9 @@ def test_after_its_end_a_lease_is_lost(feed: Feed, again: bool) -> None:
     feed.tick(10)
     if again:
         feed.lease()
-    for command in (Ack, Nack):
-        assert feed.settled(command("t", [message.token])) == [LEASE_LOST]
-    assert feed.extend(message, lease_ms=5) == [LEASE_LOST]
+    assert (feed.nack(message), feed.extend(message, lease_ms=5)) == ([LEASE_LOST], [LEASE_LOST])
+    if again:
+        assert feed.ack(message) == [LEASE_LOST]
 
 
 def test_a_token_of_a_first_delivery_is_lost_when_a_second_one_was_acked(feed: Feed) -> None:

@@ -129,15 +129,136 @@ def test_a_group_goes_on_behind_those_that_went(feed: Feed) -> None:
 
 
 def test_at_most_so_many_go_for_one_request(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert overflow.DROPS_MAX == 2000
+    assert (overflow.DROPS_MAX, overflow.DROPS_BYTES) == (2000, 16 << 20)
     monkeypatch.setattr(overflow, "DROPS_MAX", 3)
     feed.create("u", max_messages=5, overflow="drop_oldest")
     feed.publish(*[b"old"] * 5, topic="u")
     assert sent(feed, *[b"new"] * 4, topic="u") == "topic_full"
     assert sent(feed, *[b"new"] * 3, topic="u") == [None] * 3
-    feed.one(ChangeTopic("u", SettingsChange(max_messages=3)))
+    assert feed.bodies(topic="u") == [b"old"] * 2 + [b"new"] * 3
+
+
+def lowered(feed: Feed, count: int, body: bytes = b"x", **limits: int) -> None:
+    """A topic "u" that drops the oldest, and holds more than its limits, which are new."""
+    feed.create("u", overflow="drop_oldest")
+    feed.publish(*[body] * count, topic="u")
+    feed.one(ChangeTopic("u", SettingsChange(**limits)))
+
+
+@pytest.mark.parametrize(("limit", "left"), [(8, [8, 8]), (7, [7, 7]), (6, [7, 6]), (5, [7, 5])])
+def test_a_lowered_limit_is_reached_by_and_by(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch, limit: int, left: list[int]
+) -> None:
+    """Below, at and above the bound of what goes for one request."""
+    monkeypatch.setattr(overflow, "DROPS_MAX", 4)
+    lowered(feed, 10, max_messages=limit)
+    for stored in left:
+        assert sent(feed, b"new", topic="u") == [None]
+        assert feed.stored("u") == stored
+
+
+def test_a_topic_far_over_its_limit_comes_nearer_with_each_publish(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 10)
+    lowered(feed, 100, max_messages=5)
+    stored = []
+    for i in range(13):
+        assert sent(feed, b"%d" % i, topic="u") == [None]
+        stored.append(feed.stored("u"))
+    assert stored == [91, 82, 73, 64, 55, 46, 37, 28, 19, 10, 5, 5, 5]
+    assert feed.bodies(topic="u") == [b"8", b"9", b"10", b"11", b"12"]
+
+
+def test_also_with_as_many_as_may_go(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topic does not grow, and keeps to that."""
+    monkeypatch.setattr(overflow, "DROPS_MAX", 3)
+    lowered(feed, 10, max_messages=4)
+    assert sent(feed, *[b"new"] * 4, topic="u") == "topic_full"
+    assert sent(feed, *[b"new"] * 3, topic="u") == [None] * 3
+    assert feed.stored("u") == 10
+
+
+def test_also_in_bytes(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 3)
+    lowered(feed, 10, b"x" * 10, max_bytes=50)
+    stored = []
+    for _ in range(4):
+        assert sent(feed, b"y" * 10, topic="u") == [None]
+        stored.append(feed.stored("u"))
+    assert stored == [8, 6, 5, 5]
+
+
+def test_a_topic_over_its_limit_does_not_grow_in_bytes(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 3)
+    lowered(feed, 20, max_bytes=10)
+    assert sent(feed, b"y" * 4, topic="u") == "topic_full"
+    assert feed.stored("u") == 20
+    assert sent(feed, b"y" * 3, topic="u") == [None]
+    assert feed.stored("u") == 18
+    assert sent(feed, b"", topic="u") == [None], "what has no size needs no room"
+    assert feed.stored("u") == 16
+
+
+def test_over_one_limit_the_other_still_holds(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 3)
+    lowered(feed, 10, b"x" * 10, max_messages=2, max_bytes=100)
+    assert sent(feed, b"y" * 31, topic="u") == "topic_full"
+    assert feed.stored("u") == 10
+    assert sent(feed, b"y" * 30, topic="u") == [None]
+    assert feed.stored("u") == 8
+
+
+def test_what_is_over_the_limit_by_itself_never_fits(feed: Feed) -> None:
+    """Though as much could go: the topic would not reach its limit by that."""
+    lowered(feed, 10, b"x" * 10, max_messages=2, max_bytes=30)
+    assert sent(feed, b"", b"", b"", topic="u") == "topic_full"
+    assert sent(feed, b"y" * 31, topic="u") == "topic_full"
+    assert feed.stored("u") == 10
+    assert sent(feed, b"y" * 15, b"z" * 15, topic="u") == [None, None]
+    assert feed.stored("u") == 2
+
+
+def test_where_less_can_go_than_comes_it_is_refused(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leased ones stand in the way."""
+    lowered(feed, 8, max_messages=4)
+    leased = feed.lease(5, "u")
+    assert sent(feed, *[b"new"] * 4, topic="u") == "topic_full"
+    assert feed.counts("u") == (3, 5, 0, 0)
+    assert sent(feed, *[b"new"] * 3, topic="u") == [None] * 3
+    assert feed.counts("u") == (3, 5, 0, 0)
+    monkeypatch.setattr(overflow, "DROPS_MAX", 5)
+    assert sent(feed, b"new", topic="u") == "topic_full", "of so many that were looked at all are leased"
+    assert feed.ack(*leased, topic="u") == [None] * 5
+    assert feed.bodies(topic="u") == [b"new"] * 3
+
+
+def test_more_than_comes_goes_once_for_one_request(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many messages would drop as many as a request may, else."""
+    monkeypatch.setattr(overflow, "DROPS_MAX", 4)
+    lowered(feed, 30, max_messages=5)
+    assert sent(feed, *[b"new"] * 5, topic="u", atomic=False) == [None] * 5
+    assert feed.stored("u") == 30 - 4 - 4 + 5
     assert sent(feed, b"new", topic="u") == [None]
-    assert feed.stored("u") == 3
+    assert feed.stored("u") == 27 - 4 + 1
+    feed.create("v", max_deliveries=1, dead_letter_topic="u")
+    feed.publish(b"1", b"2", b"3", topic="v")
+    assert feed.nack(*feed.lease(3, "v"), topic="v") == [None] * 3
+    assert feed.stored("u") == 24 - 4 - 2 + 3
+
+
+def test_so_it_is_with_bytes(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 4)
+    lowered(feed, 10, b"x" * 10, max_bytes=50)
+    assert sent(feed, *[b"y" * 10] * 3, topic="u", atomic=False) == [None] * 3
+    assert feed.stored("u") == 10 - 4 - 2 + 3
+
+
+def test_more_than_comes_is_bounded_in_bytes(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_BYTES", 25)
+    lowered(feed, 20, b"x" * 10, max_messages=6)
+    assert sent(feed, b"new", topic="u") == [None]
+    assert feed.stored("u") == 20 - 1 - 3 + 1
+    assert sent(feed, *[b"new"] * 5, topic="u") == [None] * 5
+    assert feed.stored("u") == 17 - 5 - 3 + 5
 
 
 def test_few_are_looked_at_where_few_must_go(feed: Feed) -> None:

@@ -76,6 +76,15 @@ def test_which_are_due_the_most_overdue_first(feed: Feed) -> None:
     assert [each.name for each in feed.machine.due_schedules(300, 2)] == ["d", "a"]
 
 
+def test_some_ticks_may_be_left_out_of_those_that_are_due(feed: Feed) -> None:
+    for name in ("a", "b", "c", "d"):
+        feed.one(put(name, 100))
+    a, b, c, d = feed.machine.due_schedules(100, 9)
+    assert feed.machine.due_schedules(100, 2, {(a.id, 100), (c.id, 100)}) == [b, d]
+    assert feed.machine.due_schedules(100, 1, [(a.id, 100)]) == [b]
+    assert feed.machine.due_schedules(100, 1, [(a.id, 99)]) == [a], "that was another tick"
+
+
 def test_what_is_put_is_told(feed: Feed) -> None:
     feed.one(put("z"))
     feed.one(put("y", 5, headers={"h": "1"}))

@@ -19,8 +19,11 @@ import pytest
 
 from tests.containers.stack import REPOSITORY, free_ports
 
-PARTS = ("app", "config", "scripts", "Makefile", "Dockerfile", "docker-compose.yml", "LICENSE")
-PARTS_TOO = (".dockerignore", "requirements.txt", "requirements-dev.txt")
+FOLDERS = ("app", "chaos", "config", "rmq", "scripts")
+FILES = (
+    "Makefile", "Dockerfile", ".dockerignore", "docker-compose.yml", "LICENSE", "README.md", "pyproject.toml",
+    "requirements.txt", "requirements-dev.txt",
+)  # fmt: skip
 
 
 class Copy:
@@ -28,12 +31,10 @@ class Copy:
         self.root = root
         self.ports = free_ports(3)
         peers = free_ports(3)
-        for name in (*PARTS, *PARTS_TOO):
-            source = REPOSITORY / name
-            ignore = shutil.ignore_patterns("__pycache__")
-            (shutil.copytree if source.is_dir() else shutil.copy)(
-                source, root / name, **({"ignore": ignore} if source.is_dir() else {})
-            )
+        for name in FOLDERS:
+            shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "report"))
+        for name in FILES:
+            shutil.copy(REPOSITORY / name, root / name)
         addresses = [
             {"ip": "127.0.0.1", "port": port, "internal_port": peer}
             for port, peer in zip(self.ports, peers, strict=True)

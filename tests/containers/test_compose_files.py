@@ -13,7 +13,8 @@ from tests.containers.stack import FILES, REPOSITORY
 
 THREE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 FIVE = yaml.safe_load((REPOSITORY / "config/compose.five.yml").read_text())
-FULL = {**THREE["services"], "node4": FIVE["services"]["node4"], "node5": FIVE["services"]["node5"]}
+NODES = {name: service for name, service in THREE["services"].items() if name != "cli"}
+FULL = {**NODES, "node4": FIVE["services"]["node4"], "node5": FIVE["services"]["node5"]}
 
 
 @pytest.mark.parametrize("size", FILES)
@@ -24,7 +25,13 @@ def test_compose_accepts_them_without_a_warning(size: int) -> None:
     files = [part for name in FILES[size] for part in ("-f", name)]
     done = subprocess.run([*compose, *files, "config"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert sorted(yaml.safe_load(done.stdout)["services"]) == [f"node{n + 1}" for n in range(size)]
+    assert sorted(yaml.safe_load(done.stdout)["services"].keys() - {"cli"}) == [f"node{n + 1}" for n in range(size)]
+
+
+def test_the_command_is_there_for_who_asks_and_never_started_by_up() -> None:
+    cli = THREE["services"]["cli"]
+    assert cli["profiles"] == ["cli"] and "ports" not in cli and cli["networks"] == {"clients": {}}
+    assert cli["cap_drop"] == ["ALL"] and cli["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_no_key_that_either_generation_of_compose_complains_about() -> None:

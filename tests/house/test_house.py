@@ -7,6 +7,8 @@ before it. `raft` and `broker` know nothing of each other, though both are below
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +113,25 @@ def test_chaos_believes_nothing_of_the_node_itself(path: Path) -> None:
         package = ".".join(name.split(".")[:2])
         allowed = {"app.version"} | ({"app.storage"} if path.name == "gather.py" else set())
         assert not package.startswith("app") or package in allowed, f"line {line}: chaos must not import {name}"
+
+
+VERIFY = ROOT / "rmq" / "command" / "verify.py", *sources("rmq/command/verifying")
+JUDGE = {"chaos.checker", "chaos.history", "chaos.recorder"}
+
+
+@pytest.mark.parametrize("path", sources("rmq"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_client_imports_nothing_of_the_node(path: Path) -> None:
+    """Nor of what tests it, but `rmq verify` has the checker judge what it saw."""
+    for name, line in imports(path):
+        is_judge = path in VERIFY and ".".join(name.split(".")[:2]) in JUDGE
+        foreign = name.split(".")[0] in {"app", "chaos", "bench"}
+        assert is_judge or not foreign, f"line {line}: rmq must not import {name}"
+
+
+def test_the_command_loads_the_judge_only_when_it_verifies() -> None:
+    code = "import sys, rmq.command.main; print(*(name for name in ('chaos', 'msgspec') if name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "\n"
 
 
 WRITTEN_FOR_READERS = sources("app", "rmq", "chaos", "bench", "scripts")

@@ -27,7 +27,7 @@ def test_what_is_named_is_there(folder: str, file: str, name: str) -> None:
 def test_every_guarantee_names_its_test() -> None:
     sections = TEXT.split("\n## ")
     guarantees = [each for section in sections[1:] for each in section.split("\n- ")[1:]]
-    assert len(sections) == 10 and len(guarantees) > 40
+    assert len(sections) == 11 and len(guarantees) > 40
     assert all(section.split("\n\n")[1].startswith("- ") for section in sections[1:]), "guarantees stand in lists"
     for each in guarantees:
         assert NAMED.search(each), f"who holds this? {each}"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +16,9 @@ from app.node.disk import BackgroundThread, DiskThread
 from app.node.protocols import WriteJob
 from app.node.reserve import Reserve
 from app.node.snapshots import SnapshotFiles
-from app.raft import Entry, HardState
-from app.storage import LogFull, RealFileSystem
+from app.raft import Chunk, Configuration, Entry, HardState, SnapshotMeta
+from app.storage import FileSystem, LogFull, RealFile, RealFileSystem
+from tests.sim.disk import SimFileSystem
 
 
 class RecordingLog:
@@ -42,14 +47,14 @@ class RecordingLog:
 class Bench:
     """A disk thread whose loop is a queue that the test runs by hand."""
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str, fs: FileSystem):
+        self.fs: Any = fs
         self.log = RecordingLog()
         self.fatal: list[BaseException] = []
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
-        fs = RealFileSystem()
-        snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
+        self.snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
         reserve = Reserve(fs, directory, 0)
-        self.disk = DiskThread(self.log, snapshots, reserve, self.posted.put, self.fatal.append)
+        self.disk = DiskThread(self.log, self.snapshots, reserve, self.posted.put, self.fatal.append)
         self.disk.start()
 
     def write(self, index: int, done: Callable[[], None]) -> None:
@@ -61,9 +66,17 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path) -> Iterator[Bench]:
-    made = Bench(str(tmp_path))
+    made = Bench(str(tmp_path), RealFileSystem())
     yield made
     made.log.gate.set()
+    made.disk.stop(5)
+
+
+@pytest.fixture
+def small() -> Iterator[Bench]:
+    """On a disk that can be made full."""
+    made = Bench("/disk", SimFileSystem())
+    yield made
     made.disk.stop(5)
 
 
@@ -101,6 +114,34 @@ def test_a_full_disk_is_waited_out(bench: Bench) -> None:
         bench.run_one()
     assert bench.log.calls == ["append 1", "sync"]
     assert bench.fatal == []
+
+
+def test_a_snapshot_that_finds_no_room_is_waited_for_and_the_entries_beside_it_are_written_once(small: Bench) -> None:
+    fs, finished = small.fs, list[int]()
+    meta = SnapshotMeta(9, 1, Configuration(()), 6)
+    small.disk.write(WriteJob(None, [], [Chunk(meta, 0, b"abc", False)]), lambda: finished.append(1))
+    small.run_one()
+    fs.full = True
+    small.disk.write(WriteJob(None, [Entry(1, 1, 0, b"")], [Chunk(meta, 3, b"def", True)]), lambda: finished.append(2))
+    while not small.disk.full:
+        pass
+    assert finished == [1] and small.fatal == []
+    fs.full = False
+    while len(finished) < 2:
+        small.run_one()
+    assert small.log.calls == ["append 1", "sync"]
+    assert fs.image()[small.snapshots.staging_path] == b"abcdef"
+    assert small.fatal == []
+
+
+def test_room_for_a_snapshot_is_what_the_reserve_leaves(small: Bench) -> None:
+    while not small.disk.has_room(1):
+        pass
+    fs = small.fs
+    fs.capacity_bytes = 10 << 20
+    while small.disk.has_room(10 << 20):
+        pass
+    assert small.disk.has_room(1 << 20)
 
 
 def test_no_spare_segment_means_full(bench: Bench) -> None:
@@ -150,3 +191,14 @@ def test_a_call_that_finds_no_room_is_tried_again(bench: Bench) -> None:
         bench.run_one()
     assert results == ["done"]
     assert bench.fatal == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_the_ballast_is_a_full_disk_also_where_it_is_a_quota(tmp_path: Path, code: int) -> None:
+    class Refusing(RealFileSystem):
+        def allocate(self, path: str, size: int) -> RealFile:
+            raise OSError(code, os.strerror(code))
+
+    reserve = Reserve(Refusing(), str(tmp_path), 0)
+    reserve.check()
+    assert reserve.short

@@ -12,7 +12,7 @@ import pytest
 from app.broker.machine import Machine
 from app.config import Settings
 from app.config.cluster_file import parse
-from app.node.errors import NoQuorum
+from app.node.errors import NoQuorum, Overloaded
 from app.node.rpc import Method, Outcome
 from app.node.runner import NotLeading
 from app.node.service import Node
@@ -70,6 +70,17 @@ def test_waiting_for_a_leader_costs_little_and_ends_when_there_is_one() -> None:
         started = time.monotonic()
         assert await waiting == b"done"
         assert time.monotonic() - started < 0.05
+        scene.node.machine.close()
+
+    run(scenario)
+
+
+def test_a_read_that_finds_too_much_waiting_says_so_at_once() -> None:
+    async def scenario() -> None:
+        scene = Scene(lambda _: Overloaded("4096 reads are waiting already"))
+        with pytest.raises(Overloaded):
+            await scene.node.read_barrier(timeout_s=5)
+        assert scene.tries == 1
         scene.node.machine.close()
 
     run(scenario)

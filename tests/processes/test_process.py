@@ -89,3 +89,16 @@ def test_a_stuck_disk_does_not_hold_up_the_end(tmp_path: Path, spoilt: str) -> N
         assert time.monotonic() - started < 5
     finally:
         node.end()
+
+
+def test_a_node_that_is_told_to_stop_while_it_starts_ends_well(tmp_path: Path) -> None:
+    """As a container's first process it would not even end: the kernel keeps unhandled signals from such a one."""
+    node = Alone(tmp_path, "import time\nmain.Process.open = lambda self: time.sleep(60)")
+    try:
+        deadline = time.monotonic() + 20
+        while "clients" not in node.said() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(node.process.pid, signal.SIGTERM)
+        assert node.process.wait(5) == 0, node.said()
+    finally:
+        node.end()

@@ -275,5 +275,5 @@ class LogMachine(RuleBasedStateMachine):
             lo += len(part)
 
 
-LogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+LogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestLogMachine = LogMachine.TestCase

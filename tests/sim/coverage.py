@@ -94,6 +94,7 @@ SITUATIONS = (
     # leases
     "message handed out again",
     "lease lost, and said so",
+    "ack taken after its lease had run out",
     "settling repeated under its key",
     "dead letter handed out",
     "time passed by a tick",

@@ -1,12 +1,13 @@
 """Leases without the model: what commands and answers in the log say of each message, whatever a queue is inside.
 
 Rules that are held here: nothing is handed out while it is leased, by the log's own time; nothing that was acked is
-handed out again; of a group one message at a time, in order; nothing that was acknowledged is missing in the end.
+handed out again; an ack is taken, late or not, only from who was given the message last; of a group one message at a
+time, in order; nothing that was acknowledged is missing in the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TOO_EARLY = "a leased message is handed out to nobody else"
 AFTER_ACK = "an acked message is never handed out again"
+STALE_ACK = "an ack is taken only from who was given the message last, and has not given it back"
 IN_ORDER = "messages of a group are handed out one at a time, in order"
 LOST = "every acknowledged message is acked in the end"
 
@@ -36,7 +38,7 @@ class Lease:
 
 def violations(world: World) -> Iterator[tuple[str, str]]:
     """(invariant, what) of each message that was treated wrongly."""
-    book = _Book()
+    book = _Book(world.count)
     for index, time_ms, command, answer in _entries(world):
         yield from book.read(index, time_ms, command, answer)
     for client in world.clients:
@@ -67,9 +69,10 @@ def _entries(world: World) -> Iterator[tuple[int, int, Command, object]]:
 
 
 class _Book:
-    """What the log has said so far. `done`: bodies that nobody will see again."""
+    """What the log has said so far. `done`: bodies that nobody will see again. `count`: told of rare things."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
         self.done: set[bytes] = set()
         self._leases: dict[bytes, Lease] = {}
         self._tokens: dict[str, bytes] = {}
@@ -82,7 +85,7 @@ class _Book:
         elif isinstance(answer, Settled) and isinstance(command, Ack | Nack | Extend):
             for token, code in zip(command.tokens, answer.codes, strict=True):
                 if code is None and token in self._tokens:
-                    self._settled(time_ms, command, self._tokens[token], token)
+                    yield from self._settled(index, time_ms, command, token)
 
     def _handed_out(
         self, index: int, time_ms: int, command: Receive, message: ReceivedMessage
@@ -112,11 +115,17 @@ class _Book:
             if lease.message.group == group and body != message.body and (lease.ends_ms or 0) > time_ms:
                 yield IN_ORDER, f"{where}, while {lease.message} is leased until {lease.ends_ms}"
 
-    def _settled(self, time_ms: int, command: Ack | Nack | Extend, body: bytes, token: str) -> None:
+    def _settled(self, index: int, time_ms: int, command: Ack | Nack | Extend, token: str) -> Iterator[tuple[str, str]]:
+        body = self._tokens[token]
+        lease = self._leases.get(body)
         if isinstance(command, Ack):
             self.done.add(body)
             self._leases.pop(body, None)
-            return
-        lease = self._leases.get(body)
-        if lease is not None and lease.message.token == token:
+            if lease is None:
+                return
+            if lease.message.token != token or lease.ends_ms is None:
+                yield STALE_ACK, f"{token} at entry {index}, of {lease}"
+            elif lease.ends_ms <= time_ms:
+                self._count("ack taken after its lease had run out")
+        elif lease is not None and lease.message.token == token:
             lease.ends_ms = time_ms + command.lease_ms if isinstance(command, Extend) else None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.broker import SnapshotAbandoned, StateFull
-from app.node.disk import write_all
+from app.node.disk import NO_ROOM, write_all
 from app.node.protocols import WriteJob
 from app.node.reserve import Reserve
 from app.storage import LogFailed, LogFull
@@ -55,6 +55,9 @@ class SimDisk:
     @property
     def full(self) -> bool:
         return self._no_segment or self._reserve.short
+
+    def has_room(self, size_bytes: int) -> bool:
+        return not self.full and size_bytes <= self._reserve.room_bytes
 
     def make_room(self) -> None:
         self.node.feed()
@@ -113,7 +116,7 @@ class SimDisk:
             node.checks.writing(node, self._writes)
             try:
                 write_all(node.wal, node.snapshots, self._writes)
-            except LogFull:
+            except NO_ROOM:
                 node.world.count("log full: write held back")
                 self._no_segment = True
                 return False

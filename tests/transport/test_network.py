@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from app.transport import Frame, PeerNetwork
+from app.transport.network import _Outgoing
 
 
 def free_port() -> int:
@@ -191,5 +192,46 @@ def test_a_stranger_cannot_hold_memory_or_a_place(run: Run, monkeypatch) -> None
                         raise ConnectionResetError
                 writer.close()
             assert len(pair.networks[0].incoming) == 1, "who has greeted stays"
+
+    run(scenario())
+
+
+@LOOPS
+def test_the_late_end_of_a_dial_that_was_given_up_takes_no_newer_stream_with_it(run: Run) -> None:
+    """It may have connected in the very moment in which its time was up."""
+
+    async def scenario() -> None:
+        async with Pair() as pair:
+            network = pair.networks[0]
+            await until(lambda: network.connected(1), "a stream")
+            given_up = _Outgoing(network, 1)
+            newer = network.streams_to[1]
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_connection(lambda: given_up, "127.0.0.1", pair.ports[1])
+            network.streams_to[1] = newer
+            transport.abort()
+            await given_up.lost
+            assert network.streams_to.get(1) is newer
+
+    run(scenario())
+
+
+@LOOPS
+def test_of_many_strangers_the_oldest_goes(run: Run, monkeypatch) -> None:
+    monkeypatch.setattr("app.transport.network.STRANGERS_MAX", 3, raising=False)
+
+    async def scenario() -> None:
+        async with Pair() as pair:
+            network = pair.networks[0]
+            await until(lambda: 1 in network.streams_from, "the peer's stream")
+            silent = [await asyncio.open_connection("127.0.0.1", pair.ports[0]) for _ in range(5)]
+            await until(lambda: len(network.incoming) == 1 + 3, "the peer, and as many strangers as there may be")
+            for number, (reader, writer) in enumerate(silent):
+                if number < 2:
+                    await until(lambda reader=reader: reader.at_eof() or reader.exception(), "an old one is cut off")
+                else:
+                    assert not reader.at_eof()
+                writer.close()
+            assert 1 in network.streams_from
 
     run(scenario())

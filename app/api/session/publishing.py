@@ -1,0 +1,100 @@
+"""Publishes of a session: frames of one message each are stored together, and each is told where its message is.
+
+Rules of this file: a frame with several messages that are to be stored all or none is a command of its own. Frames that
+may be tried again, since every message of theirs has a `dedup_id`, and frames that may not are never in one command.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from app.api.metrics import Meters
+from app.api.new_messages import messages_in
+from app.api.problems import Problem
+from app.api.publish import places
+from app.api.queue import Queue, is_repeatable
+from app.api.routes import OPERATION_TIMEOUT_S
+from app.api.session.frames import Error, Publish, Published, error
+from app.api.session.lines import Lines
+from app.api.session.window import Window
+from app.api.session.wire import Wire
+from app.broker import results
+from app.broker.commands import MESSAGES_MAX, NewMessage
+from app.node.errors import NodeError
+
+COMMAND_BYTES = 1 << 20
+
+
+class _Waiting(NamedTuple):
+    """A frame: its messages, and its own size."""
+
+    id: int
+    messages: list[NewMessage]
+    alone: bool
+    repeatable: bool
+    size: int
+
+
+class Publishing:
+    """The publishes of one session."""
+
+    def __init__(self, queue: Queue, meters: Meters, wire: Wire, window: Window) -> None:
+        self._queue, self._meters, self._wire, self._window = queue, meters, wire, window
+        self._lines = Lines(_first, self._store)
+        self.idle, self.clear = self._lines.idle, self._lines.clear
+
+    def take(self, frame: Publish, data: bytes) -> None:
+        """A frame has come. Raises Problem where it cannot be stored as it is."""
+        messages, atomic = messages_in(frame, data)
+        waiting = _Waiting(frame.id, messages, atomic and len(messages) > 1, is_repeatable(messages), len(data))
+        self._window.enter(waiting.size)
+        self._lines.add(frame.topic, waiting)
+
+    async def _store(self, topic: str, frames: list[_Waiting]) -> None:
+        messages = [message for frame in frames for message in frame.messages]
+        answers: list[Published | Error]
+        try:
+            published = await self._queue.publish(
+                topic, messages, None, OPERATION_TIMEOUT_S, atomic=len(messages) == 1 or frames[0].alone
+            )
+        except (Problem, NodeError) as refused:
+            answers = [error(frame.id, refused) for frame in frames]
+        else:
+            answers = self._answers(topic, frames, published.messages)
+        for frame in frames:
+            self._window.leave(frame.size)
+        for answer in answers:
+            await self._wire.say(answer)
+
+    def _answers(
+        self, topic: str, frames: list[_Waiting], stored: list[results.PublishedMessage]
+    ) -> list[Published | Error]:
+        answers: list[Published | Error] = []
+        start = 0
+        for frame in frames:
+            end = start + len(frame.messages)
+            try:
+                found, count = places(stored[start:end])
+                self._meters.count_published(topic, count)
+                answers.append(Published(id=frame.id, messages=found))
+            except Problem as problem:
+                answers.append(error(frame.id, problem))
+            start = end
+        return answers
+
+
+def _first(line: deque[_Waiting]) -> list[_Waiting]:
+    """The frames that make the next command."""
+    frames = [line.popleft()]
+    count, size = len(frames[0].messages), frames[0].size
+    while line and not frames[0].alone and _fits(line[0], frames[0], count, size):
+        count, size = count + len(line[0].messages), size + line[0].size
+        frames.append(line.popleft())
+    return frames
+
+
+def _fits(frame: _Waiting, first: _Waiting, count: int, size: int) -> bool:
+    if frame.alone or frame.repeatable != first.repeatable:
+        return False
+    return count + len(frame.messages) <= MESSAGES_MAX and size + frame.size <= COMMAND_BYTES

@@ -1,0 +1,172 @@
+"""uvicorn's WebSocket protocol with the limits that it does not have of its own, and an end that comes.
+
+Theory: a client may be slow, silent, broken or hostile; none of that may hold up the loop, fill the memory, or keep the
+server from stopping. What has come is parsed in small pieces, so that many tiny frames stall nobody. A client is alive
+as long as anything comes from it, not only the pong that may stand behind megabytes of its own frames. Whatever closes
+a connection sees to it that it is cut soon, though its client may have left much unread.
+
+Rules of this file: of uvicorn's internals only these are touched: `conn`, `queue`, `frames`, `curr_msg_data_type`,
+`handshake_initiated`, `handshake_complete`, `close_sent`, `read_paused`, `writable`, `pending_ping_payload`,
+`transport`, `loop`, and the methods overridden below. `tests/api/test_websocket_protocol.py` fails where an upgrade of
+uvicorn changes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+
+from app.api.problems import Problem, problem_answer
+
+PIECE_BYTES = 16 << 10
+"""Parsed at a time."""
+FRAGMENTS_MAX = 4096
+"""Of one message."""
+CUT_S = 3.0
+"""From the closing of a connection to its end, whatever is unread."""
+STOP_CUT_S = 1.0
+"""The same while the server stops."""
+TOO_BIG = 1009
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rest = b""
+        self._is_feeding = self._heard = False
+        self._fragments = 0
+        self._cut_timer: asyncio.TimerHandle | None = None
+
+    # What comes
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the first piece now, the others one by one."""
+        self._heard = True
+        self._rest += data
+        if not self._is_feeding:
+            self._feed()
+
+    def _feed(self) -> None:
+        piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
+        self.conn.receive_data(piece)
+        self.handle_events()  # also those that came before a mistake
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self._refuse_handshake()
+        if self.transport.is_closing():
+            self._rest = b""
+        elif self._rest:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._feed)
+        elif self._is_feeding and not self.read_paused:
+            self.transport.resume_reading()
+        self._is_feeding = bool(self._rest)
+
+    def _refuse_handshake(self) -> None:
+        """The request was HTTP, and is no handshake: it has a body, or a header that is too long."""
+        answer = problem_answer(
+            Problem("invalid_request", "A WebSocket's request has no body, and headers below 8 KiB.")
+        )
+        headers = [*answer.headers, (b"connection", b"close"), (b"content-length", b"%d" % len(answer.body))]
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join((b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", answer.body)))
+        self.handshake_complete = self.close_sent = True
+        self.transport.close()
+        self._cut_later(CUT_S)
+
+    def handle_text(self, event: Any) -> None:
+        """A text is passed on as its bytes: who reads it says what is wrong with them."""
+        self._fragments = 0
+        self.handle_bytes(event)
+
+    def handle_cont(self, event: Any) -> None:
+        """One more piece of a message."""
+        self._fragments += 1
+        if self._fragments > FRAGMENTS_MAX:
+            self.conn.send_close(TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+        else:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer, unless the answers pile up unread."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    # Signs of life
+
+    def send_keepalive_ping(self) -> None:
+        """Ask whether the client is there."""
+        self._heard = False
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        """No pong has come in time."""
+        if self._heard or self.read_paused:
+            # It is we who do not read so far, or it has much to say.
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+            return
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    # The end
+
+    def handle_close(self, event: Any) -> None:
+        """The client closes."""
+        super().handle_close(event)
+        self._cut_later(CUT_S)
+
+    def handle_parser_exception(self) -> None:
+        """The client breaks the protocol."""
+        super().handle_parser_exception()
+        self._cut_later(CUT_S)
+
+    def eof_received(self) -> None:
+        """The client says nothing more."""
+        super().eof_received()
+        self._cut_later(CUT_S)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        try:
+            super().shutdown()
+        except (InvalidState, AssertionError):
+            self.transport.close()
+        self._cut_later(STOP_CUT_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        if self._cut_timer is not None:
+            self._cut_timer.cancel()
+        super().connection_lost(exc)
+
+    def _cut_later(self, seconds: float) -> None:
+        if self._cut_timer is not None:
+            self._cut_timer.cancel()
+        self._cut_timer = self.loop.call_later(seconds, self.transport.abort)
+
+    # What goes
+
+    async def send(self, message: Any) -> None:
+        """What the application says. Raises OSError when nobody hears it any more."""
+        try:
+            await super().send(message)
+        except RuntimeError:
+            if self.close_sent:
+                raise ClientDisconnected from None
+            raise
+        if message["type"] == "websocket.http.response.body":
+            # A handshake that was refused is over, and nothing to fill a log with.
+            self.handshake_complete = True
+        if message["type"] == "websocket.close":
+            self._cut_later(CUT_S)

@@ -1,0 +1,264 @@
+"""Consuming with tasks: an iterator, and workers.
+
+    async for message in client.consume("orders"):         one by one
+        ...
+
+    @client.consume("orders", concurrency=8)               in tasks of their own
+    async def work(message): ...
+
+    await work.run()                                       until SIGTERM, or `work.stop()`
+
+Rules of this file: as in `consumer`. Everything runs on one event loop, so nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rmq import errors
+from rmq.consumer import SIGNALS
+from rmq.consuming import PAUSE_S, Plan, passes, say_failed, say_lost, say_unsettled, say_waiting
+from rmq.messages import Message
+
+if TYPE_CHECKING:
+    from rmq.aio import AsyncClient
+
+Work = Callable[[Message], Awaitable[object]]
+End = tuple[Message, float | None]
+"""A message, and how its work ended: None for well, else the seconds until it is handed out again."""
+
+
+class _Hand:
+    """The messages in hand, whose leases a task extends from `async with` to its end."""
+
+    def __init__(self, client: AsyncClient, plan: Plan) -> None:
+        self._client, self._plan = client, plan
+        self._held: dict[str, Message] = {}
+
+    async def __aenter__(self) -> _Hand:
+        self._task = asyncio.create_task(self._extend())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    async def receive(self, most: int) -> list[Message]:
+        """What comes within the plan's wait; none while there is no majority. Raises what will not pass."""
+        plan = self._plan
+        try:
+            received = await self._client.receive(
+                plan.topic, max=most, wait_s=plan.wait_s, lease_s=plan.lease_s, subscription=plan.subscription
+            )
+        except errors.Error as error:
+            if not passes(error):
+                raise
+            say_waiting("cannot receive", error)
+            await asyncio.sleep(PAUSE_S)
+            return []
+        self._held.update((message.token or "", message) for message in received)
+        return received
+
+    async def ack(self, *messages: Message) -> None:
+        """The work is done."""
+        await self._settle("acked", messages, lambda: self._client.ack(*messages))
+
+    async def nack(self, *messages: Message, delay_s: float = 0.0) -> None:
+        """It is for somebody else, or for later."""
+        await self._settle("given back", messages, lambda: self._client.nack(*messages, delay_s=delay_s))
+
+    async def _settle(self, how: str, messages: tuple[Message, ...], call: Callable[[], Awaitable[None]]) -> None:
+        for message in messages:
+            self._held.pop(message.token or "", None)
+        try:
+            if messages:
+                await call()
+        except errors.LeaseLost as lost:
+            say_lost([message for message in messages if message.token in lost.tokens])
+        except errors.Error as error:
+            say_unsettled(len(messages), how, error)
+
+    async def _extend(self) -> None:
+        while True:
+            await asyncio.sleep(self._plan.extend_every_s)
+            held = list(self._held.values())
+            try:
+                if held:
+                    await self._client.extend(*held, lease_s=self._plan.lease_s)
+            except errors.LeaseLost as lost:
+                # One that was settled meanwhile is over, and not lost.
+                gone = [each for each in held if each.token in lost.tokens and each.token in self._held]
+                for each in gone:
+                    del self._held[each.token or ""]
+                if gone:
+                    say_lost(gone)
+            except errors.Error as error:
+                say_waiting("cannot extend leases", error)
+
+
+class AsyncConsumer:
+    """Messages of a topic, as they come: iterate over it, or decorate a coroutine function with it. Made by
+    `AsyncClient.consume`."""
+
+    def __init__(self, client: AsyncClient, plan: Plan) -> None:
+        self._client, self._plan = client, plan
+        self._stopping = asyncio.Event()
+        self._current: AsyncGenerator[Message] | None = None
+        self._inside: contextlib.ExitStack | None = None
+
+    def stop(self) -> None:
+        """Finish what is in work, give back the rest, end. On the event loop's thread."""
+        self._stopping.set()
+
+    def __call__(self, work: Work) -> AsyncWorker:
+        return AsyncWorker(self._client, self._plan, work)
+
+    async def __aenter__(self) -> AsyncConsumer:
+        self._inside = contextlib.ExitStack()
+        self._inside.enter_context(stop_at_signals(self.stop))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._inside is not None
+        with self._inside:
+            if self._current is not None:
+                await self._current.aclose()
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """One message after the other. It is acked when the next one is asked for, and given back if the loop is left
+        before: `break` and exceptions alike, at once inside `async with`."""
+        self._current = self._messages()
+        return self._current
+
+    async def _messages(self) -> AsyncGenerator[Message]:
+        ready: list[Message] = []
+        idle_since = time.monotonic()
+        async with _Hand(self._client, self._plan) as hand:
+            try:
+                while not self._stopping.is_set():
+                    if not ready:
+                        ready = await hand.receive(self._plan.capacity)
+                    if not ready:
+                        if self._plan.is_idle(idle_since):
+                            return
+                        continue
+                    yield ready[0]
+                    await hand.ack(ready.pop(0))
+                    idle_since = time.monotonic()
+            finally:
+                await hand.nack(*ready)
+
+
+class AsyncWorker:
+    """A coroutine function that is called with each message of a topic. It is still the function: call it with a
+    message to try it."""
+
+    def __init__(self, client: AsyncClient, plan: Plan, work: Work) -> None:
+        self._client, self._plan, self._work = client, plan, work
+        self._stopping = asyncio.Event()
+        self._settled: asyncio.Queue[End | None] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._ready: asyncio.Queue[Message | None] = asyncio.Queue()
+
+    def __call__(self, message: Message) -> Awaitable[object]:
+        return self._work(message)
+
+    def stop(self) -> None:
+        """Finish what is in work, give back the rest; `run` returns then. On the event loop's thread."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, SIGTERM or SIGINT (those in the main thread alone), or until `idle_s` without a message.
+        Raises what ends a consumer for good, such as TopicNotFound."""
+        with stop_at_signals(self.stop):
+            async with _Hand(self._client, self._plan) as hand:
+                settler = asyncio.create_task(self._settle(hand))
+                workers = [asyncio.create_task(self._do()) for _ in range(self._plan.concurrency)]
+                try:
+                    await self._fetch(hand)
+                finally:
+                    for _ in workers:
+                        self._ready.put_nowait(None)
+                    await asyncio.gather(*workers)
+                    self._settled.put_nowait(None)
+                    await settler
+
+    async def _fetch(self, hand: _Hand) -> None:
+        idle_since = time.monotonic()
+        while not self._stopping.is_set():
+            room = self._plan.capacity - len(hand)
+            if room < 1:
+                self._room.clear()
+                await self._room.wait()
+                idle_since = time.monotonic()
+                continue
+            received = await hand.receive(room)
+            for message in received:
+                self._ready.put_nowait(message)
+            if received or len(hand):
+                idle_since = time.monotonic()
+            elif self._plan.is_idle(idle_since):
+                return
+
+    async def _do(self) -> None:
+        while (message := await self._ready.get()) is not None:
+            if self._stopping.is_set():
+                self._settled.put_nowait((message, 0.0))
+                continue
+            try:
+                await self._work(message)
+            except (Exception, asyncio.CancelledError) as failure:
+                task = asyncio.current_task()
+                if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
+                # Else it is not this task that was cancelled, but something that the work waited for.
+                delay_s = self._plan.delay_s(message)
+                say_failed(message, delay_s)
+                self._settled.put_nowait((message, delay_s))
+            else:
+                self._settled.put_nowait((message, None))
+
+    async def _settle(self, hand: _Hand) -> None:
+        """Acks and nacks, as many in a call as have gathered."""
+        is_over = False
+        while not is_over:
+            gathered = [await self._settled.get()]
+            while len(gathered) < 1000 and not self._settled.empty():
+                gathered.append(self._settled.get_nowait())
+            is_over = None in gathered
+            ends = [end for end in gathered if end is not None]
+            await hand.ack(*(message for message, delay_s in ends if delay_s is None))
+            for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
+                await hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
+            self._room.set()
+
+
+@contextlib.contextmanager
+def stop_at_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Inside, SIGTERM and SIGINT call `stop`; a second one does what it did before. In the main thread alone."""
+    loop = asyncio.get_running_loop()
+    taken = []
+
+    def handle(number: int) -> None:
+        loop.remove_signal_handler(number)
+        stop()
+
+    for number in SIGNALS:
+        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
+            loop.add_signal_handler(number, handle, number)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)

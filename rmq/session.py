@@ -1,0 +1,235 @@
+"""A session with threads: publish without waiting for each answer, and have messages come by themselves.
+
+Three threads share the work: the caller's, which says what it wants; one that sends, so that a slow connection holds up
+nobody who reads; one that reads, and connects again when the connection is lost. What is said and heard is `Talk`'s,
+under one lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Unpack
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from rmq import errors, wire
+from rmq.calls import How, new_message
+from rmq.consuming import say_waiting
+from rmq.messages import Body, Message, NewFields, NewMessage, Published
+from rmq.policy import Nodes, Retry
+from rmq.talk import Talk
+
+UNANSWERED_MAX = 2000
+"""Above it, who publishes waits."""
+
+
+class Session:
+    """Made by `Client.session`; use it in `with`: it is flushed at the end."""
+
+    def __init__(self, nodes: Nodes, retry: Retry, options: Callable[[str], Mapping[str, Any]]) -> None:
+        self._nodes, self._retry, self._options = nodes, retry, options
+        self._talk = Talk()
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._connection = self._connect()
+        self._threads = [
+            threading.Thread(target=target, name=f"rmq-session-{target.__name__}", daemon=True)
+            for target in (self._read, self._write)
+        ]
+        self._broken: ClientConnection | None = None
+        """A connection that could not be written to: the reader will see it, too."""
+        for thread in self._threads:
+            thread.start()
+
+    # -- what the caller wants -------------------------------------------------------------------------------
+
+    def publish(self, topic: str, body: Body | NewMessage, **fields: Unpack[NewFields]) -> Future[Published]:
+        """Say a message, and go on; `fields` as `Client.publish` has them, but `key`: it has a dedup_id, or gets one.
+
+        What is published to one topic is stored in the order in which it was said. Waits only while 2,000 are
+        unanswered. The future's result is the message's place; `flush` waits for all.
+        """
+        future: Future[Published] = Future()
+        message = new_message(body, **fields)
+        with self._saying():
+            self._talk.publish(topic, message, self._resolver(future))
+        return future
+
+    def ack(self, *held: Message) -> None:
+        """These are done. That a lease had ended before is told by the next `flush`."""
+        self._settle("ack", held)
+
+    def nack(self, *held: Message, delay_s: float = 0.0) -> None:
+        """These are handed out again, after `delay_s`."""
+        self._settle("nack", held, delay_s=delay_s)
+
+    def extend(self, *held: Message, lease_s: float) -> None:
+        """The leases of these end `lease_s` from now."""
+        self._settle("extend", held, lease_s=lease_s)
+
+    def consume(
+        self, topic: str, *, credit: int = 100, subscription: str = "default", lease_s: float | None = None,
+        idle_s: float | None = None,
+    ) -> Iterator[Message]:  # fmt: skip
+        """Messages as they come, never more than `credit` of them unsettled: ack each. Ends after `idle_s` without one,
+        or when the loop is left; what was not settled then stays leased until the session ends."""
+        came: queue.SimpleQueue[Message | errors.Error] = queue.SimpleQueue()
+        with self._saying():
+            id = self._talk.consume(
+                topic, credit=credit, subscription=subscription, lease_s=lease_s, deliver=came.put, failed=came.put
+            )
+        try:
+            while True:
+                try:
+                    found = came.get(timeout=idle_s)
+                except queue.Empty:
+                    return
+                if isinstance(found, errors.Error):
+                    raise found
+                yield found
+        finally:
+            with self._changed:
+                self._talk.cancel(id)
+                self._changed.notify_all()
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Return when everything that was said is answered. Raises the first Error of those since the last flush, and
+        TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._talk.unanswered, timeout_s):
+                raise TimeoutError(f"{self._talk.unanswered} frames are not answered after {timeout_s} s")
+            failed = self._talk.take_failure()
+        if failed is not None:
+            raise failed
+
+    def close(self) -> None:
+        """End the session: what is leased and not settled goes back."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+        self._connection.close()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def _settle(self, how: How, held: Sequence[Message], **fields: float) -> None:
+        with self._saying():
+            self._talk.settle(how, held, **fields)
+
+    @contextlib.contextmanager
+    def _saying(self) -> Iterator[None]:
+        """Wait until there is room, and hold the lock."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
+            if self._is_over:
+                raise errors.CannotConnect("The session is over.", code="session_over")
+            yield
+            self._changed.notify_all()
+
+    def _resolver(self, future: Future[Published]) -> Callable[[Published | errors.Error], None]:
+        def resolve(found: Published | errors.Error) -> None:
+            if isinstance(found, errors.Error):
+                future.set_exception(found)
+            else:
+                future.set_result(found)
+
+        return resolve
+
+    # -- the connection --------------------------------------------------------------------------------------
+
+    def _connect(self) -> ClientConnection:
+        """A connection with whichever node takes one. Raises Error when the time is over."""
+        rng, rounds, deadline = random.Random(), 0, time.monotonic() + self._retry.total_s
+        while True:
+            url = self._nodes.current
+            try:
+                made = connect(wire.session_url(url), open_timeout=self._retry.connect_s, **self._options(url))
+                # Some releases connect now, some did with the line before.
+                connection: ClientConnection = made.__enter__()
+                return connection
+            except (OSError, WebSocketException) as failure:
+                self._nodes.leave(url)
+                error = wire.session_refused(url, failure)
+                pause_s = self._retry.pause_s(rounds // len(self._nodes.urls), rng)
+                if time.monotonic() + pause_s >= deadline or not isinstance(error, errors.Unavailable):
+                    raise error from None
+                time.sleep(pause_s)
+                rounds += 1
+
+    def _read(self) -> None:
+        try:
+            while self._read_to_the_end():
+                pass
+        finally:
+            self._give_up()
+
+    def _read_to_the_end(self) -> bool:
+        """Take what one connection says. -> whether there is another one."""
+        try:
+            for text in self._connection:
+                self._hear(json.loads(text))
+        except WebSocketException:
+            pass
+        with self._changed:
+            if self._is_over:
+                return False
+        return self._connect_again()
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._is_over = True
+            self._talk.give_up(errors.OutcomeUnknown("The session is over.", code="session_over"))
+            self._changed.notify_all()
+
+    def _hear(self, frame: Mapping[str, Any]) -> None:
+        with self._changed:
+            self._talk.hear(frame)
+            self._changed.notify_all()
+
+    def _connect_again(self) -> bool:
+        self._connection.close()
+        self._nodes.leave(self._nodes.current)
+        try:
+            connection = self._connect()
+        except errors.Error as error:
+            say_waiting("the session cannot go on", error)
+            return False
+        with self._changed:
+            self._connection = connection
+            self._talk.begin_again()
+            self._changed.notify_all()
+        return True
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._is_over or (self._talk.has_frame and self._connection is not self._broken)
+                )
+                if self._is_over:
+                    return
+                connection, frame = self._connection, self._talk.next_frame()
+            try:
+                connection.send(frame, text=True)
+            except WebSocketException:
+                self._broken = connection

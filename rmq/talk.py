@@ -1,0 +1,255 @@
+"""The client's side of a session, without a socket: what is said, what is answered, and what to say again.
+
+Theory: what the caller wants waits in line until the connection can take it; neighbours that want the same go in one
+frame, so the busier the caller, the fewer the frames. Until a frame is answered, what it said is remembered; when the
+connection is lost, all of that goes back to the head of the line, first things first. That is safe: every message has a
+dedup_id, and an ack may be repeated. What had been delivered and not acked comes again from the node, as to anybody;
+only what was acked without success is known here, acked again when it comes, and not given to the caller twice.
+
+A node ends a connection on which a frame is larger than it takes, so one that is never goes out: the hello of a
+connection says how large one may be, and nothing is sent before it.
+
+Rules of this file: it sends nothing and waits for nothing; the caller sees to it that one thread at a time is here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rmq import errors
+from rmq.calls import How, encode, new_key, token_of
+from rmq.messages import Message, NewMessage, Published, message_of
+
+SUBPROTOCOL = "rmq.v1"
+PATH = "/v1/session"
+FRAME_MESSAGES, FRAME_BYTES = 500, 256 << 10
+"""In one frame of ours, unless a message alone is larger."""
+FRAMES_UNANSWERED = 4
+"""Above it, what is to be said gathers in line: fewer and larger frames cost both sides less."""
+FRAME_BYTES_MAX = 2 << 20
+"""A node's frames are smaller."""
+HEAD_BYTES = 256
+"""What a frame of ours says beside its list is less."""
+DONE_MAX = 10_000
+
+Wish = tuple[str, ...]
+"""What neighbours must have in common to go in one frame: op, topic, and what else the frame says once."""
+
+
+class Said(NamedTuple):
+    """Something that the caller wants. `parts`: what goes into the frame's list, encoded. `done`: called once with this
+    one's results, or with an Error."""
+
+    wish: Wish
+    parts: Sequence[bytes]
+    done: Callable[[Any], None]
+
+
+class Subscribed(NamedTuple):
+    """A consumer. `deliver` is called with each message; `failed` when it is over."""
+
+    frame: dict[str, Any]
+    deliver: Callable[[Message], None]
+    failed: Callable[[errors.Error], None]
+
+
+class Talk:
+    """One session, over as many connections as it takes."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._line: deque[Said] = deque()
+        self._frames: deque[bytes] = deque()
+        """Of consumers: they go before what is in line."""
+        self._sent: dict[int, list[Said]] = {}
+        self._consumers: dict[int, Subscribed] = {}
+        self._done: dict[tuple[str, int], None] = {}
+        """Messages (topic, sequence) whose ack was said and has not succeeded, the oldest first."""
+        self._failure: errors.Error | None = None
+        self._frame_bytes_max: int | None = None
+        """Of this connection's node; None until its hello."""
+        self.unanswered = 0
+        """What waits in line, or for its answer."""
+
+    # -- what the caller wants -------------------------------------------------------------------------------
+
+    def publish(self, topic: str, message: NewMessage, done: Callable[[Published | errors.Error], None]) -> None:
+        """Store a message; `done` gets its place."""
+        said = message.to_json()
+        said.setdefault("dedup_id", new_key())
+
+        def answered(found: Any) -> None:
+            place = found if isinstance(found, errors.Error) else _place(found[0])
+            if isinstance(place, errors.Error):
+                self._fail(place)
+            done(place)
+
+        self._say(Said(("publish", topic, '"atomic":false'), [encode(said)], answered))
+
+    def settle(self, how: How, held: Sequence[Message], **fields: float) -> None:
+        """Say what becomes of messages. Raises as `token_of`."""
+        by_topic: dict[str, list[Message]] = {}
+        for message in held:
+            token_of(message)
+            by_topic.setdefault(message.topic, []).append(message)
+        for topic, messages in by_topic.items():
+            for start in range(0, len(messages), FRAME_MESSAGES):
+                self._settle(how, topic, messages[start : start + FRAME_MESSAGES], fields)
+
+    def _settle(self, how: How, topic: str, held: Sequence[Message], fields: Mapping[str, float]) -> None:
+        places = {message.token: (topic, message.sequence) for message in held} if how == "ack" else {}
+        self._done.update(dict.fromkeys(places.values()))
+        while len(self._done) > DONE_MAX:
+            del self._done[next(iter(self._done))]
+
+        def answered(found: Any) -> None:
+            if isinstance(found, errors.Error):
+                self._fail(found)
+                return
+            for each in found:
+                if each["ok"]:
+                    self._done.pop(places.get(each["token"], ("", 0)), None)
+            late = [each["token"] for each in found if not each["ok"]]
+            if late:
+                text = f"{len(late)} messages came too late for {how}."
+                self._fail(errors.LeaseLost(text, code="lease_lost", tokens=late))
+
+        parts = [encode(message.token) for message in held]
+        self._say(Said((how, topic, *(f'"{name}":{value!r}' for name, value in fields.items())), parts, answered))
+
+    def take_failure(self) -> errors.Error | None:
+        """The first that went wrong since the last call."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _fail(self, error: errors.Error) -> None:
+        self._failure = self._failure or error
+
+    def consume(
+        self, topic: str, *, credit: int, subscription: str, lease_s: float | None,
+        deliver: Callable[[Message], None], failed: Callable[[errors.Error], None],
+    ) -> int:  # fmt: skip
+        """Become a consumer. -> its id."""
+        id = next(self._ids)
+        frame = {"op": "consume", "id": id, "topic": topic, "credit": credit, "subscription": subscription}
+        frame["lease_s"] = lease_s
+        self._consumers[id] = Subscribed(frame, deliver, failed)
+        self._frames.append(encode(frame))
+        return id
+
+    def cancel(self, id: int) -> None:
+        """This consumer gets nothing more."""
+        if self._consumers.pop(id, None) is not None:
+            self._frames.append(encode({"op": "cancel", "id": id}))
+
+    def _say(self, said: Said) -> None:
+        size = HEAD_BYTES + sum(map(len, said.parts))
+        if self._frame_bytes_max is not None and size > self._frame_bytes_max:
+            text = f"A message of about {size:,} bytes does not fit in a frame: a node takes {self._frame_bytes_max:,}."
+            said.done(errors.PayloadTooLarge(text, code="body_too_large"))
+            return
+        self._line.append(said)
+        self.unanswered += 1
+
+    # -- what goes to the node -------------------------------------------------------------------------------
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is something to send now."""
+        is_room = len(self._sent) < FRAMES_UNANSWERED
+        return self._frame_bytes_max is not None and bool(self._frames or (self._line and is_room))
+
+    def next_frame(self) -> bytes:
+        """The next thing to send."""
+        if self._frames:
+            return self._frames.popleft()
+        together = [self._line.popleft()]
+        wish, parts = together[0].wish, list(together[0].parts)
+        size, most = sum(map(len, parts)), self._frame_bytes_max or FRAME_BYTES_MAX
+        most = min(FRAME_BYTES, most - HEAD_BYTES - FRAME_MESSAGES)
+        while self._line and self._line[0].wish == wish and len(parts) + len(self._line[0].parts) <= FRAME_MESSAGES:
+            size += sum(map(len, self._line[0].parts))
+            if size > most:
+                break
+            parts += self._line[0].parts
+            together.append(self._line.popleft())
+        id = next(self._ids)
+        self._sent[id] = together
+        op, topic, *more = wish
+        listed = "messages" if op == "publish" else "tokens"
+        head = "".join(f",{each}" for each in more)
+        text = f'{{"op":"{op}","id":{id},"topic":{encode(topic).decode()}{head},"{listed}":['
+        return text.encode() + b",".join(parts) + b"]}"
+
+    # -- what the node says ----------------------------------------------------------------------------------
+
+    def hear(self, frame: Mapping[str, Any]) -> None:
+        """Take a frame of the node's. Raises NotRMQ for what is none."""
+        op, id = frame.get("op"), frame.get("id")
+        if op == "deliver":
+            if id in self._consumers:
+                self._delivered(self._consumers[id], frame["messages"])
+        elif op in ("published", "settled"):
+            self._answered(id, frame["messages" if op == "published" else "results"])
+        elif op == "error":
+            error = errors.of_problem(frame["code"], frame["detail"], frame["outcome"], retryable=frame["retryable"])
+            if id in self._consumers:
+                self._consumers.pop(id).failed(error)
+            self._answered(id, error)
+        elif op == "hello":
+            self._greeted(frame["frame_bytes_max"])
+        elif op not in ("consuming", "cancelled"):
+            raise errors.NotRMQ(f"A node says nothing like {op!r}.", code="not_rmq", outcome="unknown")
+
+    def _delivered(self, consumer: Subscribed, found: Sequence[Mapping[str, Any]]) -> None:
+        topic = consumer.frame["topic"]
+        for each in found:
+            message = message_of(topic, each)
+            if (topic, message.sequence) in self._done:
+                self.settle("ack", [message])
+            else:
+                consumer.deliver(message)
+
+    def _answered(self, id: Any, found: Sequence[Any] | errors.Error) -> None:
+        start = 0
+        for said in self._sent.pop(id, ()):
+            self.unanswered -= 1
+            end = start + len(said.parts)
+            said.done(found if isinstance(found, errors.Error) else found[start:end])
+            start = end
+
+    # -- connections -----------------------------------------------------------------------------------------
+
+    def _greeted(self, frame_bytes_max: int) -> None:
+        """What waits in line is weighed now."""
+        self._frame_bytes_max = frame_bytes_max
+        waiting, self._line = self._line, deque()
+        self.unanswered -= len(waiting)
+        for said in waiting:
+            self._say(said)
+
+    def begin_again(self) -> None:
+        """A new connection stands, and nobody has heard anything on it."""
+        self._frame_bytes_max = None
+        self._frames = deque(encode(consumer.frame) for consumer in self._consumers.values())
+        self._line.extendleft(reversed([said for together in self._sent.values() for said in together]))
+        self._sent.clear()
+
+    def give_up(self, error: errors.Error) -> None:
+        """There will be no other connection."""
+        self.begin_again()
+        self._frames.clear()
+        while self._line:
+            self.unanswered -= 1
+            self._line.popleft().done(error)
+        while self._consumers:
+            self._consumers.popitem()[1].failed(error)
+
+
+def _place(found: Mapping[str, Any]) -> Published | errors.Error:
+    if "code" in found:
+        return errors.of_problem(found["code"], found["detail"], "not_committed", retryable=False)
+    return Published(found["id"], found["sequence"], found["duplicate"])

@@ -1,0 +1,249 @@
+"""The WebSocket protocol against clients that are broken, slow or hostile, over raw sockets."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from websockets.server import ServerProtocol
+
+from app.api.websocket_protocol import FRAGMENTS_MAX, PIECE_BYTES, WebSocketProtocol
+from tests.api.conftest import Live
+
+TEXT, CONT, CLOSE, PING = 1, 0, 8, 9
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    found = Live()
+    found.start()
+    httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
+    yield found
+    found.stop()
+
+
+def handshake(live: Live, *lines: str, body: bytes = b"") -> socket.socket:
+    """A connection on which a handshake was sent, with these lines more."""
+    sock = socket.create_connection(("127.0.0.1", live.port), timeout=10)
+    key = base64.b64encode(os.urandom(16)).decode()
+    head = [
+        "GET /v1/session HTTP/1.1", f"Host: 127.0.0.1:{live.port}", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *lines,
+    ]  # fmt: skip
+    sock.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+    return sock
+
+
+def opened(live: Live) -> socket.socket:
+    """A session, its hello read."""
+    sock = handshake(live)
+    said = b""
+    while b"frame_bytes_max" not in said:
+        said += sock.recv(4096)
+    assert said.startswith(b"HTTP/1.1 101")
+    return sock
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
+    head = bytes([(0x80 if fin else 0) | opcode])
+    length, bit = len(payload), 0x80 if mask else 0
+    if length < 126:
+        head += bytes([bit | length])
+    elif length < 1 << 16:
+        head += bytes([bit | 126]) + struct.pack("!H", length)
+    else:
+        head += bytes([bit | 127]) + struct.pack("!Q", length)
+    return head + (bytes(4) if mask else b"") + payload
+
+
+def rest(sock: socket.socket) -> bytes:
+    """Everything until the end."""
+    said = b""
+    try:
+        while piece := sock.recv(1 << 16):
+            said += piece
+    except ConnectionResetError:
+        pass
+    return said
+
+
+def until(live: Live, name: str, value: float, seconds: float = 8) -> None:
+    """Wait until a metric has this value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        lines = httpx.get(f"{live.url}/metrics").text.splitlines()
+        if float(next(line for line in lines if line.startswith(f"{name} ")).split()[1]) == value:
+            return
+        assert time.monotonic() < deadline, f"{name} is never {value}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        (["Content-Length: 2"], b"hi"), (["Transfer-Encoding: chunked"], b"2\r\nhi\r\n0\r\n\r\n"),
+        (["Cookie: " + "x" * 9000], b""),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_no_handshake_is_refused_at_once(live: Live, lines: list[str], body: bytes) -> None:
+    with handshake(live, *lines, body=body) as sock:
+        said = rest(sock)
+    assert said.startswith(b"HTTP/1.1 400 ") and b"invalid_request" in said
+
+
+def test_an_upgrade_waits_for_the_answer_before(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as sock:
+        body = b'{"wait_s": 0.5}'
+        path = "POST /v1/topics/t/messages:receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        sock.sendall(f"{path}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        sock.sendall(
+            b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        said = rest(sock)
+    assert b"101 Switching" not in said
+
+
+@pytest.mark.parametrize("last", [frame(CLOSE, b"\x03\xe8"), frame(TEXT, b"{}", mask=False), b""], ids=str)
+def test_a_client_that_goes_with_much_unread_is_cut_off_and_gives_back(live: Live, last: bytes) -> None:
+    httpx.post(
+        f"{live.url}/v1/topics/t/messages", json={"messages": [{"body": "x" * 200_000} for _ in range(5)]}
+    ).raise_for_status()
+    for _ in range(3):
+        httpx.post(f"{live.url}/v1/topics/t/messages", json={"body": "x" * 1_000_000}).raise_for_status()
+    with opened(live) as sock:
+        sock.sendall(frame(TEXT, b'{"op": "consume", "id": 1, "topic": "t", "credit": 100}'))
+        while not counts(live)["leased"]:
+            time.sleep(0.02)
+        if last:
+            sock.sendall(last)
+        else:
+            sock.shutdown(socket.SHUT_WR)
+        until(live, "rmq_sessions", 0)
+    assert (counts(live)["ready"], counts(live)["leased"]) == (8, 0)
+
+
+def counts(live: Live) -> dict[str, int]:
+    """What the topic holds."""
+    found: dict[str, int] = httpx.get(f"{live.url}/v1/topics/t").json()["subscriptions"][0]
+    return found
+
+
+def test_what_was_read_is_carried_out_though_the_end_was_bad(live: Live) -> None:
+    publishes = b"".join(
+        frame(TEXT, b'{"op": "publish", "id": %d, "topic": "t", "body": %d}' % (n, n)) for n in range(2000)
+    )
+    with opened(live) as sock:
+        live.node.slow_s = 0.02
+        sock.sendall(publishes + frame(TEXT, b"{}", mask=False))
+        until(live, "rmq_sessions", 0)
+    assert httpx.get(f"{live.url}/v1/topics/t").json()["messages"] == 2000
+
+
+def test_fragments_have_a_number_that_is_enough(live: Live) -> None:
+    with opened(live) as sock:
+        text = b'{"op": "cancel", "id": 5}'
+        sock.sendall(frame(TEXT, text[:5], fin=False) + frame(CONT, text[5:9], fin=False) + frame(CONT, text[9:]))
+        assert b"consumer_not_found" in sock.recv(4096)
+        try:
+            sock.sendall(frame(TEXT, b"{", fin=False) + frame(CONT, b"", fin=False) * (FRAGMENTS_MAX + 1))
+            said = rest(sock)
+        except (ConnectionResetError, BrokenPipeError):
+            said = b""
+    assert b"too many fragments" in said or not said
+    until(live, "rmq_sessions", 0)
+
+
+def test_text_that_is_none_is_answered(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(live) as sock:
+        sock.sendall(frame(TEXT, b'{"op": "\xff"}'))
+        assert b"malformed_json" in sock.recv(4096)
+    assert not caplog.records
+
+
+def test_many_tiny_frames_are_parsed_a_piece_at_a_time(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    parse = ServerProtocol.receive_data
+
+    def receive_data(self: ServerProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        parse(self, data)
+
+    with opened(live) as sock:
+        monkeypatch.setattr(ServerProtocol, "receive_data", receive_data)
+        tiny, asked = frame(TEXT, b"{}"), frame(TEXT, b'{"op": "cancel", "id": 5}')
+        reading = threading.Thread(target=rest, args=(sock,))
+        reading.start()
+        sock.sendall(tiny * 20_000 + asked + frame(CLOSE, b"\x03\xe8"))
+        reading.join(20)
+        assert not reading.is_alive()
+    assert max(sizes) <= PIECE_BYTES and sum(sizes) >= len(tiny) * 20_000
+
+
+def test_pings_that_nobody_reads_the_answers_of_fill_no_memory(live: Live) -> None:
+    with opened(live) as sock:
+        sock.settimeout(0.5)
+        pings = frame(PING, b"x" * 100) * 1000
+        end = time.monotonic() + 1
+        try:
+            while time.monotonic() < end:
+                sock.sendall(pings)
+        except TimeoutError:
+            pass
+        connection = live.run(lambda: _buffered(live))
+    assert connection < 1 << 20
+
+
+async def _buffered(live: Live) -> int:
+    found = await _only(live)
+    return found.transport.get_write_buffer_size() + len(found._rest)
+
+
+@pytest.mark.parametrize("chatty", [True, False])
+def test_who_is_heard_is_alive_though_its_pong_is_late(live: Live, chatty: bool) -> None:
+    with opened(live) as sock:
+        protocol = live.run(lambda: _only(live))
+        live.run(lambda: _soon(protocol, 0.4))
+        end, is_cut = time.monotonic() + 3, False
+        while time.monotonic() < end and not is_cut:
+            if chatty:
+                sock.sendall(frame(TEXT, b'{"op": "cancel", "id": 1}'))
+            time.sleep(0.02)
+            is_cut = protocol.transport.is_closing()
+        assert is_cut is not chatty
+
+
+async def _only(live: Live) -> WebSocketProtocol:
+    [found] = [each for each in live.server.server_state.connections if isinstance(each, WebSocketProtocol)]
+    return found
+
+
+async def _soon(protocol: WebSocketProtocol, seconds: float) -> None:
+    protocol.stop_keepalive()
+    protocol.ping_interval = protocol.ping_timeout = seconds
+    protocol.schedule_ping()
+
+
+def test_a_stop_is_not_held_up_by_anybody(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    httpx.post(f"{live.url}/v1/topics/t/messages", json={"body": "x" * 1_000_000}).raise_for_status()
+    caplog.set_level(logging.ERROR)
+    deaf, closing = opened(live), opened(live)
+    for sock in (deaf, closing):
+        sock.sendall(frame(TEXT, b'{"op": "consume", "id": 1, "topic": "t", "credit": 100}'))
+    closing.sendall(frame(CLOSE, b"\x03\xe8"))
+    half = handshake(live, "Content-Length: 3")
+    begun = time.monotonic()
+    live.stop()
+    assert time.monotonic() - begun < 4
+    for sock in (deaf, closing, half):
+        sock.close()
+    assert not caplog.records
+    live.stop = lambda: None  # type: ignore[method-assign]
