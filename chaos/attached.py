@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+import time
+
+import httpx
 
 from chaos import engine
 from chaos.alone import Alone
@@ -124,22 +126,29 @@ class AttachedCluster(Cluster):
     def _forget(self) -> None:
         for name in self._topics():
             if name.startswith(MINE):
-                self._need(self.call(self.leader(), "DELETE", f"/v1/topics/{name}", CALL_S), f"delete {name}")
+                self._need("DELETE", f"/v1/topics/{name}")
 
     def _topics(self) -> list[str]:
         names: list[str] = []
         query = f"limit={PAGE}"
         while True:
-            page = self._need(self.call(self.leader(), "GET", f"/v1/topics?{query}", CALL_S), "list the topics").json()
+            page = self._need("GET", f"/v1/topics?{query}").json()
             names += [item["name"] for item in page["items"]]
             if not page["next_cursor"]:
                 return names
             query = f"limit={PAGE}&cursor={page['next_cursor']}"
 
-    def _need(self, answer: Any, what: str) -> Any:
-        if answer is None or not (answer.is_success or answer.status_code == 404):
-            raise ClusterError(f"{self.name} did not {what}: {'no answer' if answer is None else answer.text}")
-        return answer
+    def _need(self, method: str, path: str) -> httpx.Response:
+        """What the leader answers, asked again while it fails: just mended, the cluster may be changing leaders."""
+        deadline = time.monotonic() + READY_S
+        while True:
+            answer = self.call(self.leader(), method, path, CALL_S)
+            if answer is not None and (answer.is_success or answer.status_code == 404):
+                return answer
+            if time.monotonic() > deadline:
+                said = "nothing" if answer is None else answer.text
+                raise ClusterError(f"{self.name} answers {said} to {method} {path} for {READY_S:.0f} s.")
+            time.sleep(0.1)
 
     def _port(self, node: int) -> int:
         published = self.inspect(node)["NetworkSettings"]["Ports"].get(CLIENT_PORT)

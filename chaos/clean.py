@@ -22,6 +22,7 @@ from chaos.cluster import ClusterError
 from chaos.override import FILES
 from chaos.own import PROJECT
 from chaos.planted import IMAGES, SCRATCH
+from chaos.reaper import log_of
 
 TEMPORARY = Path(tempfile.gettempdir())
 USAGE = "Write `python -m chaos.clean`, or `sweep PROJECT` or `mend PROJECT` after it."
@@ -39,6 +40,8 @@ def sweep(project: str) -> int:
 def sweep_all() -> int:
     """Remove the clusters of all runs, planted images, scratch directories; how much there was."""
     count = sum(sweep(f"{PROJECT}{size}") for size in FILES) + _remove(f"{SCRATCH}*")
+    for log in TEMPORARY.glob(log_of("*").name):
+        log.unlink(missing_ok=True)
     for image in engine.client().images.list(IMAGES):
         engine.client().images.remove(str(image.id), force=True)
         count += 1
@@ -58,7 +61,7 @@ def _remove(pattern: str) -> int:
 
 
 def main(words: list[str]) -> int:
-    """0 when all is clean, 1 with a sentence when it is not, 2 for words that make no sense."""
+    """0 when all is clean, 1 with a sentence when it may be so at the next try, 2 when trying again changes nothing."""
     try:
         match words:
             case []:
@@ -71,7 +74,10 @@ def main(words: list[str]) -> int:
             case _:
                 print(USAGE, file=sys.stderr)
                 return 2
-    except (InUse, ClusterError, engine.EngineError, attached.Refused, APIError) as error:
+    except (InUse, attached.Refused) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (ClusterError, engine.EngineError, APIError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -91,8 +91,11 @@ async def run(task: Task, progress: Progress) -> None:
             progress.phase("start")
             await asyncio.to_thread(cluster.up)
             course = _Course(task, cluster, recorder, progress)
-            await course.load(schedule)
-            await course.gather()
+            try:
+                await course.load(schedule)
+                await course.gather()
+            finally:
+                await course.leave()
         finally:
             ticking.cancel()
             await asyncio.to_thread(gather.save_prints, cluster, task.directory)
@@ -165,6 +168,10 @@ class _Course:
         for piece in await asyncio.to_thread(gather.log_pieces, self._cluster, min(applied, default=0)):
             self._recorder.add(piece)
         self._phase("end")
+
+    async def leave(self) -> None:
+        """End what still runs, however far it got."""
+        await self._workload.abandon()
 
     async def _round(self, each: Round) -> None:
         """One fault, from injection to full redundancy."""

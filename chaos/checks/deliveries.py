@@ -8,6 +8,8 @@ Theory. A delivery begins at a moment of its receive, and ends in one of three w
 
 An answer tells which: an ack (nack) that was answered as done, and no other way. Otherwise all of them are possible,
 unknown operations included; and since nothing ends early, the next delivery needs no less than the earliest of them.
+But an ack is also done when the lease had run out, as long as nobody else had the message: so its holder may have been
+told before that the lease is lost, of anything but an ack.
 A moment within an operation is not before the operation's start: so the bounds here are starts, plus lengths.
 
 The order of extends. The last that took effect decides. An extend that was over before another one began was not the
@@ -73,6 +75,12 @@ def ended(delivery: Delivery) -> End:
         if settles(delivery, kind, "done"):
             return min(ways[kind], key=_at)
     return min([in_time(delivery), *ways["ack"], *ways["nack"]], key=_at)
+
+
+def lost_from(delivery: Delivery, kind: str) -> End:
+    """When at the earliest its holder can have been told that the lease is lost, who asked for this."""
+    late = kind != "ack" and settles(delivery, "ack", "done") and not settles(delivery, "nack", "done")
+    return min(in_time(delivery), ended(delivery), key=_at) if late else ended(delivery)
 
 
 def given_back(delivery: Delivery, *, delayed: bool) -> End:
@@ -161,5 +169,5 @@ class Life:
         for each in told:
             if each.kind == "extend" and each.said == "done" and first and first.span.end < each.span.start:
                 self._say.stale_token(message, delivery, first, each)
-            elif each.said == "lost" and each.span.end < (end := ended(delivery)).at:
+            elif each.said == "lost" and each.span.end < (end := lost_from(delivery, each.kind)).at:
                 self._say.kept(message, delivery, each, end)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from chaos.clients.lean import LeanTransport
 from chaos.clients.tries import Attempt, Caller, Request, send
 from chaos.history import Kind, Op, Status
 from chaos.recorder import Recorder
@@ -51,7 +52,7 @@ class Access(NamedTuple):
 
     def http(self) -> httpx.AsyncClient:
         """Connections for somebody who sees to time limits himself."""
-        return httpx.AsyncClient(timeout=None, trust_env=False, transport=self.transport)
+        return httpx.AsyncClient(timeout=None, trust_env=False, transport=self.transport or LeanTransport())
 
 
 class Agent:

@@ -22,6 +22,8 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import msgspec
 
+from chaos.clients.lean import LeanTransport
+
 BACKOFF_S = (0.02, 0.5)
 """First and longest pause between tries; each is doubled and drawn at random below it."""
 EXPECTED = frozenset({
@@ -111,8 +113,7 @@ class Caller:
         self._now = now
         self._rng = rng
         self._try_s, self._patience_s = try_s, patience_s
-        limits = httpx.Limits(max_connections=len(urls), max_keepalive_connections=len(urls))
-        self._http = httpx.AsyncClient(timeout=None, limits=limits, trust_env=False, transport=transport)
+        self._http = httpx.AsyncClient(timeout=None, trust_env=False, transport=transport or LeanTransport())
 
     async def close(self) -> None:
         """Hang up."""

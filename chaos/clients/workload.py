@@ -100,6 +100,13 @@ class Workload:
         self._all_over.set()
         await asyncio.gather(*self._pollers)
 
+    async def abandon(self) -> None:
+        """End whoever still runs, in the midst of what it does: a run that breaks off writes nothing after its end."""
+        tasks = [*self._clients, *self._pollers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def check(self) -> None:
         """Raise what a client died of, if one did: a run with fewer users than promised counts for nothing."""
         for task in (*self._clients, *self._pollers):

@@ -2,7 +2,8 @@
 
 A link is (from, to). It is open when a stream can be opened from inside the one container to the other's port for
 peers, by the name that the nodes themselves use. Each probe also dials its own node, which must answer: else it was the
-probe that failed (no processor, no name service), and the link is not called cut.
+probe that failed (no processor, no name service), and the link is not called cut. A probe that failed has said nothing,
+so it is made again, a few times.
 
 Rules of this file: nothing is changed. What does not answer within `PATIENCE_S` is not reachable; a healthy node takes
 some milliseconds.
@@ -22,6 +23,7 @@ Link: TypeAlias = tuple[int, int]
 Links: TypeAlias = set[Link]
 
 PATIENCE_S = 0.6
+TRIES = 3
 BACK_S = 30.0
 """How long a node may take to be there again after a heal."""
 POLL_S = 0.05
@@ -53,10 +55,11 @@ def links(cluster: Cluster, among: Iterable[int] | None = None) -> Links:
 
     def reached(node: int) -> Links:
         others = [name for name, other in names.items() if other != node]
-        said = cluster.execute(node, "python", "-ISc", _DIAL, str(PEER_PORT), str(PATIENCE_S), ITSELF, *others).split()
-        if ITSELF not in said:
-            raise ClusterError(f"The probe in node {node} does not even reach node {node}, so it proves nothing.")
-        return {(node, names[name]) for name in said if name != ITSELF}
+        for _ in range(TRIES):
+            said = cluster.execute(node, "python", "-ISc", _DIAL, str(PEER_PORT), str(PATIENCE_S), ITSELF, *others)
+            if ITSELF in said.split():
+                return {(node, names[name]) for name in said.split() if name != ITSELF}
+        raise ClusterError(f"{TRIES} probes in node {node} did not even reach node {node}, so they prove nothing.")
 
     return set().union(*at_once(reached, nodes))
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable
 from itertools import count
 
+from docker.errors import APIError
+
 from chaos.cluster import GRACE_S, Cluster
 from chaos.engine import at_once
 from chaos.faults import probes
@@ -26,12 +28,24 @@ HOLD_S = 1.0
 """How long a fault may take to show."""
 LIFE_S, AFTERWARDS_S = 3.0, (0.0, 0.2)
 """A life of a node that is killed again and again: at most, and from the election on that it has taken part in."""
+PAUSE_TRIES = 5
 LOOK_S, LOOK_TIMEOUT_S = 0.01, 0.3
 
 
 def pause(cluster: Cluster, targets: Targets) -> None:
-    """Freeze every process of the targets."""
-    at_once(lambda node: cluster.container(node).pause(), targets)
+    """Freeze every process of the targets. An engine that could not has thawed it again, and is asked once more: on a
+    busy machine not every process of a container is caught in the time that it allows itself."""
+
+    def one(node: int) -> None:
+        for left in reversed(range(PAUSE_TRIES)):
+            try:
+                cluster.container(node).pause()
+                return
+            except APIError as error:
+                if not (left and error.is_server_error()):
+                    raise
+
+    at_once(one, targets)
 
 
 def unpause(cluster: Cluster, targets: Targets) -> None:

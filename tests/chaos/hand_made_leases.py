@@ -83,6 +83,14 @@ GOOD_LEASES = [
         c1 receive 4-5 a=1#2 lease=2
         c0 nack    6-7 a#1:lost
     """),
+    HandMade("the lease ran out, and an ack came before anybody else did", (), """
+        p0 publish 0-1 a=1
+        c0 receive 2-3 a=1#1 lease=1
+        c0 extend  4-5 a#1:lost lease=3
+        c0 nack    5-6 a#1:lost
+        c0 ack     6-7 a#1
+        c0 count   8-9 left=0
+    """),
     HandMade("lost after an ack that nobody was answered", (), """
         p0 publish 0-1 a=1
         c0 receive 2-3 a=1#1 lease=60

@@ -42,8 +42,14 @@ BAD_LEASES = [
     """),
     HandMade("early: told that the lease is lost, and then it was not", ("early 4 3",), """
         p0 publish 0-1 a=1
-        c0 receive 2-3 a=1#1 lease=1
+        c0 receive 2-3 a=1#1 lease=5
         c0 extend  4-5 a#1:lost lease=3
+        c0 ack     6-7 a#1
+    """),
+    HandMade("early: an ack refused, and then not", ("early 4 3",), """
+        p0 publish 0-1 a=1
+        c0 receive 2-3 a=1#1 lease=1
+        c0 ack     4-5 a#1:lost
         c0 ack     6-7 a#1
     """),
     HandMade("early: a dead letter while it was leased", ("early 3 4",), """

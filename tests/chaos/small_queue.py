@@ -25,7 +25,8 @@ LOST = "lease_lost"
 
 @dataclass
 class Stored:
-    """A message in a topic. `ready_at`: not handed out before. `token`: of the delivery that has it now."""
+    """A message in a topic. `ready_at`: not handed out before. `token`: of the delivery that has it now; `ran_out`: of
+    the last one, if its lease ended by itself and nobody has had the message since."""
 
     value: str
     sequence: int
@@ -33,6 +34,7 @@ class Stored:
     ready_at: float
     deliveries: int = 0
     token: str | None = None
+    ran_out: str | None = None
     due: float = 0.0
 
 
@@ -78,6 +80,7 @@ class SmallQueue:
             self._leases += 1
             found.deliveries += 1
             found.token = f"{topic}-{self._leases}-{found.sequence}-{found.deliveries}"
+            found.ran_out = None
             found.due = at + lease_s / (2 if self.broken == "early" else 1)
             taken.append(Stored(found.value, found.sequence, found.group, 0, found.deliveries, found.token))
         return taken
@@ -118,6 +121,8 @@ class SmallQueue:
 
     def _settle(self, source: SmallTopic, token: str, kind: str, seconds: float) -> str | None:
         held = next((each for each in source.stored if each.token == token), None)
+        if held is None and kind == "ack":
+            held = next((each for each in source.stored if each.ran_out == token), None)
         if held is None:
             if self.broken == "double_ack" and kind == "ack" and source.told.get(token) != "ack":
                 self.effects += 1
@@ -139,7 +144,7 @@ class SmallQueue:
         assert held.token is not None
         source.told = {token: ended for token, ended in source.told.items() if ended == "ack"}
         source.told[held.token] = how
-        held.token = None
+        held.token, held.ran_out = None, held.token if how == "time" else None
         if self.broken == "ignore_delay" and delay_s:
             self.effects, delay_s = self.effects + 1, 0.0
         held.ready_at = self._at + delay_s

@@ -95,6 +95,23 @@ async def _load(path: Path) -> None:
     node.machine.close()
 
 
+def test_a_run_that_breaks_off_leaves_nobody_who_writes(tmp_path: Path) -> None:
+    async def break_off() -> None:
+        node = FakeNode()
+        with Recorder(tmp_path / "history.jsonl") as recorder:
+            way = httpx.ASGITransport(create_app(node, settings()))  # type: ignore[arg-type]
+            workload = Workload(recorder, URLS, 1, LOAD_S, transport=way)
+            await workload.create_topics()
+            workload.watch()
+            workload.start()
+            await asyncio.sleep(0.2)
+            await workload.abandon()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        node.machine.close()
+
+    asyncio.run(break_off())
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """What the clients wrote down."""

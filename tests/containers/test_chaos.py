@@ -18,6 +18,7 @@ from chaos import clean, engine
 from chaos.cluster import Cluster
 from chaos.history import Op, read
 from chaos.own import PROJECT
+from chaos.reaper import log_of
 from tests.containers.stack import Stack, command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,10 +109,10 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def eventually(look: Callable[[], Any], within_s: float = 60.0) -> None:
+def eventually(look: Callable[[], Any], within_s: float = 60.0, shown: Callable[[], Any] | None = None) -> None:
     deadline = time.monotonic() + within_s
     while not look():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, f"it never came to that: {shown() if shown else ''}"
         time.sleep(0.2)
 
 
@@ -188,8 +189,15 @@ def test_somebodys_cluster_is_mended_after_a_harness_that_was_killed(stack: Stac
         eventually(lambda: any(str(stack.peers.name) not in stack.networks(node) for node in stack.nodes))
         process.send_signal(signal.SIGKILL)
         process.wait(10)
-    eventually(lambda: all(stack.get(node, "/readyz") for node in stack.nodes) and topics(stack) == ["orders"])
-    assert all(str(stack.peers.name) in stack.networks(node) for node in stack.nodes)
+
+    def condition() -> tuple[list[bool], list[bool], list[str], str]:
+        ready = [stack.get(node, "/readyz") is not None for node in stack.nodes]
+        home = [str(stack.peers.name) in stack.networks(node) for node in stack.nodes]
+        log = log_of(stack.name)
+        return ready, home, topics(stack), log.read_text() if log.exists() else "no log"
+
+    whole = ([True] * stack.size, [True] * stack.size, ["orders"], "no log")
+    eventually(lambda: condition() == whole, shown=condition)
 
 
 @pytest.mark.parametrize(("name", "says"), [("wiped-disk", "its own"), ("split", "more nodes")])
