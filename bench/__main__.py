@@ -1,85 +1,106 @@
-"""`python -m bench`: publish rates, failover times and the cost of a backlog, of three local nodes."""
+"""`python -m bench`: RMQ's figures against its goals, and with --peers those of others beside them.
+
+The first parts go round in runs, with a table at the end; the others print what they find as they go.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
-import statistics
-import urllib.request
+import shlex
+import signal
+import sqlite3
+import sys
+from pathlib import Path
 
 import uvloop
 
 from bench.backlog import backlog
 from bench.cluster import LocalCluster
-from bench.failover import kill_leader_once
-from bench.publish import Load, publish
+from bench.figures import Figures
+from bench.peers.choice import NAMES, chosen
+from bench.peers.peer import Peer
+from bench.polls import polls
+from bench.report import Head, markdown, save
+from bench.rounds import PARTS, Plan, measure
+from bench.waiting import waiting
 
-
-def create_topic(port: int, topic: str) -> None:
-    """Create a topic by the classic route."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/topic",
-        json.dumps({"topic": topic}).encode(),
-        {"content-type": "application/json"},
-        method="PUT",
-    )
-    urllib.request.urlopen(request, timeout=5).close()
-
-
-async def rates(cluster: LocalCluster, seconds: float) -> None:
-    """Print a row for each kind of load, through the leader and through a follower."""
-    leader = cluster.wait_for_leader()
-    follower = (leader + 1) % len(cluster.ports)
-    create_topic(cluster.ports[leader], "bench")
-    print("| publish | through | acknowledged/s | p50 ms | p99 ms | failed |\n| --- | --- | --- | --- | --- | --- |")
-    for through, node in (("leader", leader), ("follower", follower)):
-        for load in (
-            Load(1, 1, 100, seconds),
-            Load(64, 1, 100, seconds),
-            Load(64, 1, 1000, seconds),
-            Load(4, 500, 100, seconds),
-        ):
-            result = await publish(cluster.ports[node], "bench", load)
-            what = f"{load.clients} clients, batches of {load.batch}, {load.size_bytes} B"
-            figures = f"{result.rate:,.0f} | {result.p50_ms:.2f} | {result.p99_ms:.2f} | {result.failed}"
-            print(f"| {what} | {through} | {figures} |", flush=True)
-
-
-async def failovers(cluster: LocalCluster, trials: int) -> None:
-    """Print the times of `trials` leader kills."""
-    leader = cluster.wait_for_leader()
-    create_topic(cluster.ports[leader], "failover")
-    times = []
-    for number in range(trials):
-        times.append(await kill_leader_once(cluster, number))
-        print(f"\rleader kill {number + 1} of {trials}: {times[-1]:.0f} ms   ", end="", flush=True)
-    listed = ", ".join(f"{each:.0f}" for each in sorted(times))
-    print(f"\nkill -9 of the leader to the next acknowledgement, {trials} trials: ", end="")
-    print(f"median {statistics.median(times):.0f} ms, maximum {max(times):.0f} ms ({listed})")
+MORE = ("backlog", "polls", "waiting")
 
 
 def main() -> None:
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5, help="length of each publish load (default 5)")
-    parser.add_argument("--kills", type=int, default=20, help="leader kills (default 20)")
-    parser.add_argument("--backlog", type=int, default=1_000_000, help="messages of 1,000 B (default 1000000)")
-    parser.add_argument("--only", choices=("rates", "failover", "backlog"), help="one part alone")
-    options = parser.parse_args()
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{datetime.date.today()}, {machine}")
-    parts = {
-        "rates": lambda cluster: rates(cluster, options.seconds),
-        "failover": lambda cluster: failovers(cluster, options.kills),
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    names = [name for name in options.peers.split(",") if name]
+    if unknown := set(names) - set(NAMES):
+        raise SystemExit(f"--peers knows {', '.join(NAMES)}, not {', '.join(sorted(unknown))}.")
+    wanted = options.only or [*PARTS, *(() if names else MORE)]
+    parts = frozenset(wanted) & PARTS.keys()
+    if parts:
+        _rounds(options, names, parts)
+    more = {
         "backlog": lambda cluster: backlog(cluster, options.backlog),
+        "polls": lambda cluster: polls(cluster, options.pairs, options.seconds),
+        "waiting": lambda cluster: waiting(cluster, options.backlog, options.pairs),
     }
-    for name, part in parts.items():
-        if options.only in (None, name):
+    for name in MORE:
+        if name in wanted:
+            print(f"\n{name}:")
             with LocalCluster() as cluster:
-                uvloop.run(part(cluster))
+                uvloop.run(more[name](cluster))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--peers", default="", help=f"with commas: {', '.join(NAMES)}")
+    parser.add_argument("--runs", type=int, default=5, help="of each load (default 5)")
+    parser.add_argument("--seconds", type=float, default=3, help="length of each load (default 3)")
+    parser.add_argument("--kills", type=int, default=20, help="faults of each kind, in all runs together (default 20)")
+    parser.add_argument("--backlog", type=int, default=1_000_000, help="messages that wait (default 1000000)")
+    parser.add_argument("--pairs", type=int, default=5, help="turns of a full and an empty topic (default 5)")
+    parser.add_argument("--only", action="append", choices=(*PARTS, *MORE), help="one part alone; may be repeated")
+    return parser.parse_args()
+
+
+def _rounds(options: argparse.Namespace, names: list[str], parts: frozenset[str]) -> None:
+    peers, figures, notes = chosen(names), Figures(), list[str]()
+    time = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    plan = Plan(options.runs, options.seconds, options.kills, options.backlog, parts)
+    try:
+        measure(peers, plan, figures, notes)
+    finally:
+        _tell(peers, plan, figures, notes, time)
+
+
+def _tell(peers: list[Peer], plan: Plan, figures: Figures, notes: list[str], time: str) -> None:
+    """The report of what there is, also where the measurement broke off."""
+    seen = {key.peer for key in figures.values}
+    head = Head(
+        time, f"python -m bench {shlex.join(sys.argv[1:])}".strip(), _machine(),
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; {plan.runs} runs",
+        {peer.key: peer.name for peer in peers if peer.key in seen}, notes,
+    )  # fmt: skip
+    print(f"\n{markdown(head, figures)}")
+    print(f"All values: {save(head, figures)}")
+
+
+def _machine() -> str:
+    """The processor, its cores, the memory and the system, as far as they can be told."""
+    told = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    memory = [int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    system = [line.partition("=")[2].strip('"') for line in _lines("/etc/os-release") if line.startswith("PRETTY_NAME")]
+    parts = [*told[:1], f"{os.cpu_count()} cores", *(f"{each:.0f} GB" for each in memory), *system[:1]]
+    return ", ".join([*parts, f"{platform.system()} {platform.release()} {platform.machine()}"])
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -20,8 +19,9 @@ from pathlib import Path
 
 from bench.cluster import LocalCluster
 from bench.http import Connection, request_bytes
+from bench.share import SIZE_BYTES, fill
 
-TOPIC, BATCH, CLIENTS, SIZE_BYTES = "backlog", 500, 4, 1000
+TOPIC = "backlog"
 PROBE_EVERY_S, WAIT_S = 0.005, 300.0
 
 
@@ -29,10 +29,10 @@ async def backlog(cluster: LocalCluster, messages: int) -> None:
     """Print what `messages` of 1,000 B waiting do to three nodes."""
     leader = cluster.wait_for_leader()
     term = _status(cluster, leader)["term"]
-    _create(cluster.ports[leader])
+    cluster.create_topic(TOPIC)
     async with _Probe(cluster) as probe:
         start = time.perf_counter()
-        await _fill(cluster.ports[leader], messages)
+        await fill(cluster.ports[leader], TOPIC, messages)
         print(f"\rloaded {messages:,} messages of {SIZE_BYTES} B in {time.perf_counter() - start:.0f} s; ", end="")
         print(f"elections meanwhile: {_status(cluster, leader)['term'] - term}; longest pause {probe.take()}")
         print(f"memory: {_memories(cluster)}; on disk: {_disk_mb(cluster, leader)} MB a node")
@@ -45,27 +45,6 @@ async def backlog(cluster: LocalCluster, messages: int) -> None:
         probe.take()
         print(f"wiped disk: ready by snapshot after {await _start(cluster, follower, probe):.1f} s; ", end="")
         print(f"longest pause {probe.take()}; elections in all: {_status(cluster, leader)['term'] - term}")
-
-
-async def _fill(port: int, messages: int) -> None:
-    body = json.dumps({"messages": [{"body": "x" * SIZE_BYTES}] * BATCH}).encode()
-    request = request_bytes("POST", f"/v1/topics/{TOPIC}/messages", body)
-    left, shown = messages, 0
-
-    async def client() -> None:
-        nonlocal left, shown
-        connection = await Connection.open("127.0.0.1", port)
-        while left > 0:
-            left -= BATCH
-            status, answer = await connection.request(request)
-            if status != 201:
-                raise RuntimeError(f"publish was answered {status}: {answer[:200]!r}")
-            if messages - left >= shown + messages / 20:
-                shown = messages - left
-                print(f"\r{shown:,} of {messages:,} messages   ", end="", flush=True)
-        connection.close()
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
 
 
 async def _start(cluster: LocalCluster, node: int, probe: _Probe) -> float:
@@ -127,11 +106,6 @@ class _Probe:
         """The longest answer of each node since the last call, in words."""
         longest, self._longest_ms = self._longest_ms, {}
         return ", ".join(f"{longest[node]:.0f}" for node in sorted(longest)) + " ms"
-
-
-def _create(port: int) -> None:
-    url = f"http://127.0.0.1:{port}/v1/topics/{TOPIC}"
-    urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
 
 
 def _is_ready(port: int) -> bool:

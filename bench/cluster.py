@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,9 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-START_TIMEOUT_S = 20
+from bench.servers import free_ports
+
+START_TIMEOUT_S = 60
 
 
 class LocalCluster:
@@ -27,7 +28,7 @@ class LocalCluster:
     def __init__(self, nodes: int = 3, directory: str | None = None):
         self._scratch = tempfile.TemporaryDirectory(prefix="rmq-")
         self.directory = directory or self._scratch.name
-        free = _free_ports(2 * nodes)
+        free = free_ports(2 * nodes)
         self.ports, peer_ports = free[:nodes], free[nodes:]
         addresses = [
             {"ip": "127.0.0.1", "port": port, "internal_port": peer}
@@ -78,9 +79,15 @@ class LocalCluster:
         """What the node says of itself; None when it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[node]}/status", timeout=1) as answer:
-                return json.load(answer)
+                found: dict[str, Any] = json.load(answer)
+                return found
         except (OSError, urllib.error.URLError, ValueError):
             return None
+
+    def create_topic(self, topic: str) -> None:
+        """Create a topic through the leader."""
+        url = f"http://127.0.0.1:{self.ports[self.wait_for_leader()]}/v1/topics/{topic}"
+        urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
 
     def wait_for_leader(self) -> int:
         """The leader that all live nodes agree on, itself among them. Raises TimeoutError."""
@@ -90,17 +97,6 @@ class LocalCluster:
             statuses = {node: self.status(node) or {} for node in alive}
             leaders = {status.get("leader") for status in statuses.values()}
             if len(leaders) == 1 and any(status.get("role") == "Leader" for status in statuses.values()):
-                return int(leaders.pop())
+                return int(leaders.pop() or 0)
             time.sleep(0.02)
         raise TimeoutError(f"no leader within {START_TIMEOUT_S} s; see the logs in {self.directory}")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

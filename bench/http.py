@@ -6,6 +6,7 @@ A general client costs more than the server here, and would be what is measured.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 
 class Connection(asyncio.Protocol):
@@ -23,7 +24,7 @@ class Connection(asyncio.Protocol):
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     async def request(self, data: bytes) -> tuple[int, bytes]:
         """Send the bytes of a request, wait for its answer."""
@@ -38,10 +39,14 @@ class Connection(asyncio.Protocol):
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return
-        length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-        if len(rest) >= length and self._answer is not None and not self._answer.done():
+        _, has_length, after = head.lower().partition(b"content-length:")
+        if has_length:
+            body = rest if len(rest) >= int(after.split(b"\r\n", 1)[0]) else None
+        else:
+            body = unchunked(rest) if rest.endswith(b"0\r\n\r\n") else None
+        if body is not None and self._answer is not None and not self._answer.done():
             self._buffer = b""
-            self._answer.set_result((int(head[9:12]), rest))
+            self._answer.set_result((int(head[9:12]), body))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -51,6 +56,19 @@ class Connection(asyncio.Protocol):
         """Hang up."""
         if self._transport is not None:
             self._transport.close()
+
+
+def unchunked(data: bytes) -> bytes | None:
+    """The body that came in chunks; None while it is not whole."""
+    parts: list[bytes] = []
+    at = 0
+    while (line_end := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:line_end].split(b";")[0], 16)
+        at = line_end + 2 + size + 2
+        if size == 0:
+            return b"".join(parts)
+        parts.append(data[line_end + 2 : at - 2])
+    return None
 
 
 def request_bytes(method: str, path: str, body: bytes, headers: str = "") -> bytes:

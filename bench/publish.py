@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 from bench.http import Connection, request_bytes
+from bench.loads import share_of
 
 
 class Load(NamedTuple):
@@ -56,5 +57,5 @@ async def publish(port: int, topic: str, load: Load) -> Result:
     await asyncio.gather(*(client() for _ in range(load.clients)))
     elapsed = time.perf_counter() - start
     latencies.sort()
-    at = lambda share: 1000 * latencies[min(len(latencies) - 1, int(share * len(latencies)))]  # noqa: E731
-    return Result(load, len(latencies) * load.batch / elapsed, at(0.5), at(0.99), failed)
+    p50_ms, p99_ms = (1000 * share_of(latencies, share) for share in (0.5, 0.99))
+    return Result(load, len(latencies) * load.batch / elapsed, p50_ms, p99_ms, failed)
