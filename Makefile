@@ -1,7 +1,7 @@
 # Two commands do all: `make run` and `make test`. What each does stands in scripts/.
 PYTHON ?= python3
 SEEDS ?= 500
-export SEEDS ARGS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS ATTACH
+export SEEDS ARGS PEERS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS ATTACH
 
 .DEFAULT_GOAL := help
 .PHONY: run local stop clean build test lint sim bench chaos chaos-clean help
@@ -18,7 +18,7 @@ stop: ## end either kind, keep the data
 clean: ## end either kind, forget the data
 	@$(PYTHON) -m scripts clean
 
-build: ## the image alone
+build: ## the images alone: the node's, and that of the command rmq
 	@$(PYTHON) -m scripts build
 
 test: ## everything: lint, unit, simulation, HTTP, browser, containers; ARGS="-k name" narrows it
@@ -30,7 +30,7 @@ sim: ## the simulated world over SEEDS seeds (SEEDS=500)
 lint: ## style
 	@$(PYTHON) -m scripts lint
 
-bench: ## failover times and publish rates of three local nodes
+bench: ## rates, failover times and costs of three local nodes, against their goals; PEERS=rabbitmq,nats,etcd,pysyncobj beside them
 	@$(PYTHON) -m scripts bench
 
 chaos: ## break containers, prove that nothing is lost: SCENARIO= SEED= SECONDS= NODES=, LIST=1, REGRESSIONS=1, PLANTED=all, CHECK=folder

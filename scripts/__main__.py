@@ -47,7 +47,7 @@ def clean() -> None:
 
 COMMANDS = {
     "run": run, "local": local, "stop": stop, "clean": clean,
-    "build": containers.build, "test": testing.test, "lint": testing.lint,
+    "build": containers.build_all, "test": testing.test, "lint": testing.lint,
     "sim": testing.sim, "bench": testing.bench, "chaos": testing.chaos,
     "chaos-clean": testing.chaos_clean,
 }

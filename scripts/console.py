@@ -121,3 +121,17 @@ def quiet(command: Sequence[str], *, timeout_s: float = 30, env: Mapping[str, st
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", "replace").strip()
+
+
+def returncode(command: list[str]) -> int:
+    """Run it to its end. On Ctrl-C, which it has got, too, it is waited for: it may have to clean up."""
+    interrupted = False
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while process.poll() is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return process.returncode
