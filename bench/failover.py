@@ -38,7 +38,8 @@ class Trial:
             await asyncio.sleep(BEFORE_S)
             self._fault_at = time.perf_counter()
             self._peer.kill(leader, how)
-            resumed_at = await asyncio.wait_for(self._resumed, GIVE_UP_S)
+            async with asyncio.timeout(GIVE_UP_S):
+                resumed_at = await self._resumed
         finally:
             for task in tasks:
                 task.cancel()
@@ -55,10 +56,12 @@ class Trial:
         while True:
             client: Client | None = None
             try:
-                client = await asyncio.wait_for(self._peer.connect(node, self._topic, SIZE_BYTES, False), PATIENCE_S)
+                async with asyncio.timeout(PATIENCE_S):
+                    client = await self._peer.connect(node, self._topic, SIZE_BYTES, False)
                 while True:
                     sent_at = time.perf_counter()
-                    await asyncio.wait_for(client.publish(1), PATIENCE_S)
+                    async with asyncio.timeout(PATIENCE_S):
+                        await client.publish(1)
                     if sent_at > self._fault_at and not self._resumed.done():
                         self._resumed.set_result(time.perf_counter())
             except (OSError, TimeoutError, RuntimeError):

@@ -90,7 +90,8 @@ async def rates(peer: Peer, plan: Plan, figures: Figures, progress: Progress, ru
         for size in load.sizes_bytes if load.key in peer.loads else ():
             progress.step(f"run {run + 1}, {peer.name}: {load.what}, {size:,} B")
             term = peer.term() if isinstance(peer, Rmq) else 0
-            taken = await asyncio.wait_for(peer.run(load, f"{load.key}-{size}", size, plan.seconds), LOAD_LIMIT_S)
+            async with asyncio.timeout(LOAD_LIMIT_S):
+                taken = await peer.run(load, f"{load.key}-{size}", size, plan.seconds)
             for unit, value in (("rate", taken.rate), ("p50_ms", taken.p50_ms), ("p99_ms", taken.p99_ms)):
                 figures.add(Key(peer.key, load.key, size, unit), value)
             if isinstance(peer, Rmq):

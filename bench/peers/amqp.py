@@ -96,7 +96,8 @@ class Channel(asyncio.Protocol):
         if not self.tags:
             self._tags_came.clear()
             try:
-                await asyncio.wait_for(self._tags_came.wait(), idle_s)
+                async with asyncio.timeout(idle_s):
+                    await self._tags_came.wait()
             except TimeoutError:
                 return []
         tags, self.tags = self.tags, []

@@ -132,7 +132,8 @@ class StreamClient(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         data = json.dumps(body).encode()
         self._write(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), self._to[ANSWERED], len(data), data))
-        found: dict[str, Any] = json.loads(await asyncio.wait_for(self._answer, 10))
+        async with asyncio.timeout(10):
+            found: dict[str, Any] = json.loads(await self._answer)
         if "error" in found:
             raise RuntimeError(f"{subject}: {found['error']}")
         return found

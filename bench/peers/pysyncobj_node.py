@@ -108,7 +108,8 @@ class Node:
 
     async def _publish(self, asked: dict[str, Any]) -> object:
         """PySyncObj forgets what was on its way to a leader that is gone: nobody calls back."""
-        await asyncio.wait_for(Inside(self._queue, asked["size_bytes"]).publish(asked["count"]), PUBLISH_LIMIT_S)
+        async with asyncio.timeout(PUBLISH_LIMIT_S):
+            await Inside(self._queue, asked["size_bytes"]).publish(asked["count"])
         return {}
 
     async def _load(self, asked: dict[str, Any]) -> object:

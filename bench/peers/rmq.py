@@ -165,7 +165,8 @@ class SessionClient:
             self._is_consuming = True
             self._send(frame(b'{"op":"consume","id":2,"topic":%b,"credit":%d}' % (self._topic, CREDIT)))
         try:
-            texts = [await asyncio.wait_for(self._came.get(), IDLE_S)]
+            async with asyncio.timeout(IDLE_S):
+                texts = [await self._came.get()]
         except TimeoutError:
             return 0
         while not self._came.empty():

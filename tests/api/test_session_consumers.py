@@ -245,7 +245,8 @@ async def test_a_hundred_publishers_and_consumers_at_once_lose_nothing(live: Liv
                     await session.say("ack", 2, topic=topic, tokens=tokens(frame["messages"]))
                 assert frame["op"] != "error", frame
 
-    await asyncio.wait_for(asyncio.gather(*(work(name) for name in range(20))), 20)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(work(name) for name in range(20)))
     assert sorted(seen) == [[name, n] for name in range(20) for n in range(20)]
 
 

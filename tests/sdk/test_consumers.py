@@ -93,7 +93,8 @@ class Tasks:
                     await loop.run_in_executor(None, during, lambda: loop.call_soon_threadsafe(worker.stop))
                 finally:
                     worker.stop()
-                    await asyncio.wait_for(running, 20)
+                    async with asyncio.timeout(20):
+                        await running
 
         asyncio.run(main())
 
@@ -234,7 +235,8 @@ def test_a_wait_that_was_cancelled_inside_the_work_is_a_failure_of_it(url: str, 
                     never.cancel()
                     await never
 
-            await asyncio.wait_for(work.run(), 20)
+            async with asyncio.timeout(20):
+                await work.run()
 
     asyncio.run(main())
     assert left(queue) == (0, 0)
