@@ -1,10 +1,10 @@
-"""Two networks on loopback: frames arrive in order, a lost stream is noticed and dialled anew, strangers get none."""
+"""Two networks on loopback, on the loop that the node runs on: frames come in order, a lost stream is dialled anew."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,12 +56,7 @@ async def until(condition: Callable[[], Any], what: str) -> None:
     assert condition(), what
 
 
-LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@LOOPS
-def test_frames_arrive_in_order(run: Run) -> None:
+def test_frames_arrive_in_order() -> None:
     async def scenario() -> None:
         async with Pair() as pair:
             await until(lambda: pair.networks[0].connected(1), "a stream")
@@ -71,11 +66,10 @@ def test_frames_arrive_in_order(run: Run) -> None:
             expected = [(0, Frame.RAFT, str(number).encode() * (number % 50)) for number in range(1000)]
             assert pair.received[1] == expected
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_a_lost_peer_is_noticed_and_comes_back(run: Run) -> None:
+def test_a_lost_peer_is_noticed_and_comes_back() -> None:
     async def scenario() -> None:
         async with Pair() as pair:
             await until(lambda: 1 in pair.networks[0].streams_from, "node 1 has dialled node 0")
@@ -89,11 +83,10 @@ def test_a_lost_peer_is_noticed_and_comes_back(run: Run) -> None:
             pair.networks[0].send(1, Frame.RAFT, b"again")
             await until(lambda: (0, Frame.RAFT, b"again") in pair.received[1], "frames flow again")
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_a_stranger_gets_nothing_through(run: Run) -> None:
+def test_a_stranger_gets_nothing_through() -> None:
     async def scenario() -> None:
         async with Pair(clusters=(7, 8)) as pair:
             await until(lambda: pair.networks[1].refused >= 2, "refused, and tried again")
@@ -101,11 +94,10 @@ def test_a_stranger_gets_nothing_through(run: Run) -> None:
             await asyncio.sleep(0.1)
             assert pair.received == ([], [])
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_noise_on_the_peer_port_is_dropped(run: Run) -> None:
+def test_noise_on_the_peer_port_is_dropped() -> None:
     async def scenario() -> None:
         async with Pair() as pair:
             reader, writer = await asyncio.open_connection("127.0.0.1", pair.ports[0])
@@ -116,11 +108,10 @@ def test_noise_on_the_peer_port_is_dropped(run: Run) -> None:
             writer.close()
             assert pair.received[0] == []
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_a_stream_that_closes_takes_no_other_peer_s_frames_with_it(run: Run) -> None:
+def test_a_stream_that_closes_takes_no_other_peer_s_frames_with_it() -> None:
     async def scenario() -> None:
         received: list[bytes] = []
         ports = free_port(), free_port(), free_port()
@@ -149,7 +140,7 @@ def test_a_stream_that_closes_takes_no_other_peer_s_frames_with_it(run: Run) -> 
         for network in networks:
             await network.stop()
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
 def test_a_slow_look_up_is_not_piled_up_and_the_last_address_serves_meanwhile(monkeypatch) -> None:
@@ -173,11 +164,10 @@ def test_a_slow_look_up_is_not_piled_up_and_the_last_address_serves_meanwhile(mo
             await asyncio.sleep(1.5)
             assert len(under_way) <= 1 + len(pair.networks), "one look-up a peer at a time"
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_a_stranger_cannot_hold_memory_or_a_place(run: Run, monkeypatch) -> None:
+def test_a_stranger_cannot_hold_memory_or_a_place(monkeypatch) -> None:
     monkeypatch.setattr("app.transport.network.GREETING_TIMEOUT_S", 0.2, raising=False)
 
     async def scenario() -> None:
@@ -193,11 +183,10 @@ def test_a_stranger_cannot_hold_memory_or_a_place(run: Run, monkeypatch) -> None
                 writer.close()
             assert len(pair.networks[0].incoming) == 1, "who has greeted stays"
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_the_late_end_of_a_dial_that_was_given_up_takes_no_newer_stream_with_it(run: Run) -> None:
+def test_the_late_end_of_a_dial_that_was_given_up_takes_no_newer_stream_with_it() -> None:
     """It may have connected in the very moment in which its time was up."""
 
     async def scenario() -> None:
@@ -213,11 +202,10 @@ def test_the_late_end_of_a_dial_that_was_given_up_takes_no_newer_stream_with_it(
             await given_up.lost
             assert network.streams_to.get(1) is newer
 
-    run(scenario())
+    uvloop.run(scenario())
 
 
-@LOOPS
-def test_of_many_strangers_the_oldest_goes(run: Run, monkeypatch) -> None:
+def test_of_many_strangers_the_oldest_goes(monkeypatch) -> None:
     monkeypatch.setattr("app.transport.network.STRANGERS_MAX", 3, raising=False)
 
     async def scenario() -> None:
@@ -234,4 +222,4 @@ def test_of_many_strangers_the_oldest_goes(run: Run, monkeypatch) -> None:
                 writer.close()
             assert 1 in network.streams_from
 
-    run(scenario())
+    uvloop.run(scenario())
