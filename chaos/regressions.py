@@ -31,7 +31,7 @@ REGRESSIONS = (
     ),
     Regression(
         "isolate-minority", 622, 60.0, 5,
-        "1.27 s without an acknowledgement: a candidate gave up while its vote requests waited for a slow disk; open",
+        "1.27 s without an acknowledgement: a candidate gave up while its vote requests waited for a slow disk",
     ),
     Regression("disk-full", 101, 60.0, 3, "still full when healed: the node's own write-ahead log had grown unbounded"),
 )  # fmt: skip

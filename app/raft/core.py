@@ -134,6 +134,8 @@ class RaftCore:
         if self.leader is not None:
             self.leader.tick()
             return
+        if self.role == Role.CANDIDATE and self.node not in self.votes:
+            return  # nobody is asked before the own vote is durable: patience begins when the requests leave
         self._elapsed_ticks += 1
         if self._elapsed_ticks >= self._timeout_ticks and self._electable():
             self._campaign(pre=True)

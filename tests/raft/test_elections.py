@@ -177,6 +177,39 @@ def test_candidate_votes_for_itself_durably_before_it_asks(script):
     assert s.role(1) == Role.LEADER
 
 
+def test_patience_of_a_candidate_begins_when_its_requests_leave(script):
+    s = script()
+    s.say("n1's disk is slower than its timeout: its own vote is not durable, so nobody has been asked yet.")
+    s.timeout(1)
+    s.stall(1)
+    s.deliver("1>2")
+    s.deliver("2>1")
+    s.tick(1, 2 * s.tuning.election_max_ticks)
+    assert s.role(1) == Role.CANDIDATE
+    s.say("When the disk goes on, the requests leave, and n1 waits for their answers as if nothing had been.")
+    s.unstall(1)
+    s.tick(1, s.tuning.election_min_ticks - 1)
+    s.deliver("1>2 RequestVote")
+    s.deliver("2>1")
+    assert s.role(1) == Role.LEADER
+    assert s.core(1).term == 1
+
+
+def test_a_candidate_whose_disk_stalls_holds_nobody_back(script):
+    s = script()
+    s.timeout(1)
+    s.stall(1)
+    s.deliver("1>2")
+    s.deliver("2>1")
+    s.say("n1 waits for its disk. The others hear nothing of it, elect one of them, and n1 follows.")
+    s.timeout(2)
+    s.exchange(2, 3)
+    assert s.role(2) == Role.LEADER
+    s.unstall(1)
+    s.deliver()
+    assert [s.role(node) for node in (1, 2, 3)] == [Role.FOLLOWER, Role.LEADER, Role.FOLLOWER]
+
+
 def test_log_behind_the_majority_gets_no_votes(script):
     s = script()
     s.say("n3 lacks what n1 and n2 hold. Its log ends in a lower term, though it is longer.")
