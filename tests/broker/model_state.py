@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from app.broker import dedup, messages
 from app.broker.commands import PutSchedule, TopicSettings
@@ -159,7 +159,6 @@ class Token:
 
 @dataclass(eq=False)
 class Claim:
-    owner: tuple[object, ...]
     fingerprint: object
     expires_ms: int
     answer: object
@@ -169,23 +168,22 @@ class Claims:
     """Answers kept under keys, in the order in which they came; the bounds are the machine's."""
 
     def __init__(self) -> None:
-        self.kept: list[Claim] = []
+        self.kept: dict[tuple[object, ...], Claim] = {}
 
     def find(self, now_ms: int, *owner: object) -> Claim | None:
-        for claim in self.kept:
-            if claim.owner == owner:
-                if claim.expires_ms > now_ms:
-                    return claim
-                self.kept.remove(claim)
-                return None
-        return None
+        claim = self.kept.get(owner)
+        if claim is not None and claim.expires_ms <= now_ms:
+            del self.kept[owner]
+            return None
+        return claim
 
     def remember(self, now_ms: int, window_ms: int, fingerprint: object, answer: object, *owner: object) -> None:
-        self.kept = [claim for claim in self.kept if claim.owner != owner]
-        self.kept.append(Claim(owner, fingerprint, now_ms + window_ms, answer))
-        for _ in range(dedup.SWEEP_ROWS):
-            if self.kept and (len(self.kept) > dedup.CLAIMS_MAX or self.kept[0].expires_ms <= now_ms):
-                self.kept.pop(0)
+        self.kept.pop(owner, None)
+        self.kept[owner] = Claim(fingerprint, now_ms + window_ms, answer)
+        for oldest in list(islice(self.kept, dedup.SWEEP_ROWS)):
+            if len(self.kept) <= dedup.CLAIMS_MAX and self.kept[oldest].expires_ms > now_ms:
+                break
+            del self.kept[oldest]
 
 
 class Counters:
