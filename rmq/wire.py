@@ -19,9 +19,9 @@ from rmq.talk import FRAME_BYTES_MAX, PATH, SUBPROTOCOL
 DEFAULT_URLS = "http://localhost:8001,http://localhost:8002,http://localhost:8003"
 """Where `make run` puts its nodes."""
 CONNECTIONS = logging.getLogger("rmq.connection")
-"""What websockets says of a connection. It reports some that break with a traceback, and the session goes on."""
-CONNECTIONS.propagate = False
-CONNECTIONS.addHandler(logging.NullHandler())
+"""What websockets says of a connection: silent until its own level is set, whatever the program configures above it.
+websockets reports some connections that break with a traceback, and the session goes on."""
+CONNECTIONS.addFilter(lambda _record: CONNECTIONS.level != logging.NOTSET)
 _FOREIGN = ("illegal", "invalid", "malformed", "unexpected")
 """What h11 says of bytes that are no HTTP."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from bench.cluster import LocalCluster
 from rmq import errors
 from rmq.messages import Message, NewFields, NewMessage
 from rmq.talk import FRAME_MESSAGES, Talk
+from rmq.wire import CONNECTIONS
 from tests.api.conftest import Live
 
 QUICK = rmq.Retry(total_s=5)
@@ -268,6 +270,14 @@ def test_a_connection_that_breaks_says_nothing_to_the_users_log(
             session._connection.send("x" * (3 << 20))
         session.publish("t", 1).result(20)
     assert not [record for record in caplog.records if record.name != "rmq.consumer"]
+
+
+def test_what_websockets_says_is_heard_by_who_asks_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    CONNECTIONS.error("a traceback")
+    assert not caplog.records
+    with caplog.at_level(logging.DEBUG, CONNECTIONS.name):
+        CONNECTIONS.error("a traceback")
+    assert [record.message for record in caplog.records] == ["a traceback"]
 
 
 # -- without a socket -----------------------------------------------------------------------------------------
