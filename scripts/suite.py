@@ -22,7 +22,7 @@ from scripts.console import LOGS, ROOT, Progress, returncode, say
 
 TALKING = ("tests/api", "tests/node", "tests/sdk", "tests/transport", "tests/chaos/test_report_browser.py")
 WAITING = ("tests/processes", "tests/containers")
-COUNTING = "tests/containers/test_chaos.py"
+COUNTING = "tests/containers/test_chaos_list.py"
 SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
 PATIENCE = "--timeout=1200"
 """For what runs aside, on which others come first: seconds a test."""
