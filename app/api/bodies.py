@@ -16,12 +16,13 @@ from typing import Any, NoReturn
 import msgspec
 
 from app.api.calls import Call, ClientGone
-from app.api.kinds import IN_WORDS
+from app.api.kinds import CHOICES, IN_WORDS
 from app.api.problems import Problem
 
 _FORM = b"application/x-www-form-urlencoded"
 """What curl calls a body whose type it was not told."""
 _MATCHING = "Expected `str` matching regex "
+_NO_CHOICE = re.compile(r"Invalid enum value (.*) - at `\$\.(\w+)`", re.DOTALL)
 _FLOAT = re.compile(r"`float( \| null)?`")
 _WHOLE_BOUND = re.compile(r"([<>]=? [0-9]+)\.0\b")
 _HUGE_NUMBER = re.compile(rb"[0-9]{309}")
@@ -141,6 +142,8 @@ def _in_words(text: str) -> str:
     if text.startswith(_MATCHING):
         found = next(pattern for pattern in IN_WORDS if text.startswith(f"{_MATCHING}{pattern!r}"))
         return f"Expected {IN_WORDS[found]}{text[len(_MATCHING) + len(repr(found)) :]}"
+    if other := _NO_CHOICE.fullmatch(text):
+        return f"Expected {CHOICES[other[2]]}, got {other[1]} - at `$.{other[2]}`"
     if not text.startswith("Expected `float"):
         return text
     text = text.replace("`float` that's a multiple of 1.0", "a whole number", 1)

@@ -27,6 +27,9 @@ IN_WORDS = {
 }
 """What the patterns say, for who did not keep to one."""
 
+CHOICES = {"overflow": "'reject' or 'drop_oldest'", "start": "'earliest', 'latest' or a sequence"}
+"""By field, for who wrote another word."""
+
 HEADERS_MAX, HEADER_LENGTH_MAX = 32, 1024
 MESSAGES_MAX = commands.MESSAGES_MAX
 """Messages in one publish or one receive, tokens in one ack, items on one page."""

@@ -58,6 +58,19 @@ class TestCreation:
         assert (await client.get("/v1/topics/new")).json()["settings"] == OTHERS
         assert b'"lease_s":0.001,' in answer.content and b'"ttl_s":60,' in answer.content
 
+    @pytest.mark.parametrize(
+        ("path", "field", "value", "says"),
+        [
+            ("/v1/topics/never", "overflow", "drop", "Expected 'reject' or 'drop_oldest', got 'drop'"),
+            (f"{T}/subscriptions/never", "start", "last", "Expected 'earliest', 'latest' or a sequence, got 'last'"),
+        ],
+    )
+    async def test_another_word_is_answered_by_the_choices(
+        self, client: httpx.AsyncClient, path: str, field: str, value: str, says: str
+    ) -> None:
+        answer = await client.put(path, json={field: value})
+        assert check(answer, 400, "invalid_body") == f"{says} - at `$.{field}`."
+
     @pytest.mark.parametrize(("field", "takes", "refuses"), LIMITS, ids=[row[0] for row in LIMITS])
     async def test_limits(
         self, client: httpx.AsyncClient, field: str, takes: list[object], refuses: list[object]
