@@ -2,10 +2,11 @@
 
 Theory. The tests that compute (the simulation, the models, the checker) need a processor and no clock. Those that watch
 real nodes, or browsers, by the clock mostly wait. So the former run aside, from as early as can be, at a priority that
-only takes what is left over; the latter run one call after the other, where one can watch them. Last come those that
-count how much is done in a time. For them what runs aside stands still: whatever its priority, it halves what two
-processors that share a core can do (chaos, calm: 385 operations a second alone, 155 to 195 beside it). What runs aside
-writes into a file, which is printed at the end. A new folder of tests runs aside unless it is named here.
+only takes what is left over; the latter run one call after the other, where one can watch them, and those that need
+containers while the images are built aside come second. Last come those that count how much is done in a time. For them
+what runs aside stands still: whatever its priority, it halves what two processors that share a core can do (chaos,
+calm: 385 operations a second alone, 155 to 195 beside it). What runs aside writes into a file, which is printed at its
+end. A new folder of tests runs aside unless it is named here.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from scripts.console import LOGS, ROOT, Progress, returncode, say
+from scripts.console import LOGS, ROOT, Failure, Progress, returncode, say
 
 TALKING = ("tests/api", "tests/node", "tests/sdk", "tests/transport", "tests/chaos/test_report_browser.py")
 WAITING = ("tests/processes", "tests/containers")
@@ -26,22 +27,20 @@ COUNTING = "tests/containers/test_chaos_list.py"
 SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
 PATIENCE = "--timeout=1200"
 """For what runs aside, on which others come first: seconds a test."""
-LOG = LOGS / "tests-aside.log"
 LOOK_S = 0.5
 
 
 class Aside:
-    """The tests that compute, from when this is made. A context: they are ended where it is left before."""
+    """A command that runs from when this is made, into a log. A context: it is ended where that is left before."""
 
-    def __init__(self, python: str) -> None:
-        ignored = [f"--ignore={path}" for path in (*TALKING, *WAITING)]
+    def __init__(self, label: str, command: Sequence[str], log: str, begin: Callable[[], None]) -> None:
+        self._label, self._log = label, LOGS / f"{log}.log"
         LOGS.mkdir(parents=True, exist_ok=True)
-        say(f"The tests that compute run aside; their progress is in {LOG.relative_to(ROOT)}.")
-        with open(LOG, "wb") as output:
+        say(f"Aside: {label}; the progress is in {self._log.relative_to(ROOT)}.")
+        with open(self._log, "wb") as output:
             self._process = subprocess.Popen(
-                [python, "-m", "pytest", *SIDE_BY_SIDE, PATIENCE, *ignored], cwd=ROOT, stdout=output,
-                stderr=subprocess.STDOUT, preexec_fn=_yield_to_all,
-            )  # fmt: skip
+                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=begin
+            )
 
     def __enter__(self) -> Aside:
         return self
@@ -53,20 +52,20 @@ class Aside:
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """They take no time at all within the block."""
+        """It takes no time at all within the block."""
         self._send(signal.SIGSTOP)
         try:
             yield
         finally:
             self._send(signal.SIGCONT)
 
-    def passed(self) -> bool:
-        """Wait for their end, and print what they said. Whether all passed."""
-        with Progress("the tests that compute") as line:
+    def succeeds(self) -> bool:
+        """Wait for its end, and print what it said."""
+        with Progress(self._label) as line:
             while self._process.poll() is None:
-                line.show(_last_line(LOG))
+                line.show(_last_line(self._log))
                 time.sleep(LOOK_S)
-        print(LOG.read_text(encoding="utf-8", errors="replace"), flush=True)
+        print(self._log.read_text(encoding="utf-8", errors="replace"), flush=True)
         return self._process.returncode == 0
 
     def _send(self, number: int) -> None:
@@ -74,18 +73,22 @@ class Aside:
             os.killpg(self._process.pid, number)
 
 
-def run(python: str, meanwhile: Callable[[], None]) -> bool:
-    """Run every test, and `meanwhile` first, while only those aside run. Whether all tests passed."""
+def run(python: str, build: Sequence[str]) -> bool:
+    """Run every test. `build`: the command that builds the images, if any. Whether all passed; Failure when the images
+    cannot be built."""
     pytest = [python, "-m", "pytest"]
-    with Aside(python) as aside:
-        meanwhile()
-        codes = [
-            returncode([*pytest, *SIDE_BY_SIDE, *TALKING]),
-            returncode([*pytest, *WAITING, f"--ignore={COUNTING}"]),
-        ]
+    ignored = [f"--ignore={path}" for path in (*TALKING, *WAITING)]
+    computing = [*pytest, *SIDE_BY_SIDE, PATIENCE, *ignored]
+    with contextlib.ExitStack() as stack:
+        aside = stack.enter_context(Aside("the tests that compute", computing, "tests-aside", _yield_to_all))
+        images = stack.enter_context(Aside("building the images", build, "images", os.setsid)) if build else None
+        codes = [returncode([*pytest, *SIDE_BY_SIDE, *TALKING])]
+        if images is not None and not images.succeeds():
+            raise Failure("The images that the container tests need cannot be built; the reason stands above.")
+        codes.append(returncode([*pytest, *WAITING, f"--ignore={COUNTING}"]))
         with aside.standing_still():
             codes.append(returncode([*pytest, COUNTING]))
-        return aside.passed() and not any(codes)
+        return aside.succeeds() and not any(codes)
 
 
 def _yield_to_all() -> None:

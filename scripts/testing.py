@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 
 from scripts import base_image, containers, peers, suite, virtualenv
 from scripts.console import Failure, returncode, say
@@ -21,34 +22,29 @@ def test() -> None:
     """Everything: lint, then every test, or those that ARGS names. Failure when one of them fails."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
     _ensure_browser()
+    has_engine = _has_engine()
+    style = _style(python)
     chosen = shlex.split(os.environ.get("ARGS", ""))
-    style = False
-
-    def prepare() -> None:
-        nonlocal style
-        _ensure_images()
-        style = _style(python)
-
     if chosen:
-        prepare()
+        if has_engine:
+            containers.build_all()
         passed = returncode([python, "-m", "pytest", *chosen]) == 0
     else:
-        passed = suite.run(python, prepare)
+        passed = suite.run(python, [sys.executable, "-m", "scripts", "build"] if has_engine else [])
     if not passed:
         raise Failure("A test failed.")
     if style:
         raise Failure(f"The tests pass, and {STYLE_FAILED}")
 
 
-def _ensure_images() -> None:
-    """The images that the container tests need, where there is an engine. Failure on CI where there is none."""
+def _has_engine() -> bool:
+    """Whether container tests can run. Failure on CI where they cannot."""
     reason = containers.why_not()
     if reason and os.environ.get("CI"):
         raise Failure(f"{reason[0].upper()}{reason[1:]}, and CI must run the container tests too.")
     if reason:
         say(f"{reason[0].upper()}{reason[1:]}: the container tests are left out.")
-    else:
-        containers.build_all()
+    return not reason
 
 
 def lint() -> None:
