@@ -147,6 +147,19 @@ def at(state: State, topic: Topic, lane: int, sequence: int) -> Row | None:
     return found[0] if found else None
 
 
+def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> list[Row]:
+    """The messages at these (lane, sequence), which are all there, in this order."""
+    by_lane: dict[int, list[int]] = {}
+    for lane, sequence in places:
+        by_lane.setdefault(lane, []).append(sequence)
+    found: dict[tuple[int, int], Row] = {}
+    for lane, sequences in by_lane.items():
+        tail = "WHERE store = ? AND lane = ? AND sequence IN (SELECT value FROM json_each(?))"
+        for row in MESSAGE.select(state, tail, (topic.store, lane, f"[{','.join(map(str, sequences))}]")):
+            found[lane, row[SEQUENCE]] = row
+    return [found[place] for place in places]
+
+
 def is_there(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> bool:
     """Whether the message is stored, and the subscription is not done with it."""
     return at(state, topic, lane, sequence) is not None and not is_done(state, topic, subscription, sequence)

@@ -18,8 +18,8 @@ from app.broker.rows import ASIDE, DELAYED, READY
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import aside_of, finish_aside
 
-Handle = Callable[[State, Topic, Subscription, Item], Item | None]
-"""What to do with an item that is leased; the item as it stays in the lease, None if it does not."""
+Handle = Callable[[State, Topic, Subscription, list[Item]], list[Item]]
+"""What to do with items that are leased; those that stay in the lease, as they are then."""
 Late = Callable[[State, Topic, Subscription, Token], str | None]
 """The code for a token whose lease has ended."""
 
@@ -32,8 +32,10 @@ def ack(state: State, command: Ack) -> bytes:
 def nack(state: State, command: Nack) -> bytes:
     """Settled: these messages go back."""
 
-    def back(state: State, topic: Topic, subscription: Subscription, item: Item) -> None:
-        give_back(state, topic, subscription, item, command.delay_ms, nacked=True)
+    def back(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
+        for item in items:
+            give_back(state, topic, subscription, item, command.delay_ms, nacked=True)
+        return []
 
     return _each(state, command.topic, command.tokens, back, _nack_late)
 
@@ -42,8 +44,8 @@ def extend(state: State, command: Extend) -> bytes:
     """Settled: these leases end later, or earlier."""
     due_ms = state.numbers.time_ms + command.lease_ms
 
-    def longer(state: State, topic: Topic, subscription: Subscription, item: Item) -> Item:
-        return Item(item.lane, item.sequence, item.deliveries, due_ms)
+    def longer(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
+        return [Item(item.lane, item.sequence, item.deliveries, due_ms) for item in items]
 
     return _each(state, command.topic, command.tokens, longer, lambda *_: LEASE_LOST)
 
@@ -89,25 +91,25 @@ def _in_lease(
         else:
             codes[place] = None
             wanted.append(item)
-    kept = {}
-    for item in dict.fromkeys(wanted):
-        del items[item.lane, item.sequence]
-        stays = handle(state, topic, subscription, item)
-        if stays is not None:
-            kept[stays.lane, stays.sequence] = stays
     if wanted:
-        leases.keep(state, topic, lease, [*items.values(), *kept.values()])
+        handled = list(dict.fromkeys(wanted))
+        for item in handled:
+            del items[item.lane, item.sequence]
+        stay = handle(state, topic, subscription, handled)
+        leases.keep(state, topic, lease, [*items.values(), *stay])
     return missed
 
 
-def _ack(state: State, topic: Topic, subscription: Subscription, item: Item) -> None:
-    row = messages.at(state, topic, item.lane, item.sequence)
-    assert row is not None, "a leased message is gone"
-    subscription.leased -= 1
-    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
-    messages.finish(state, topic, subscription, [row])
-    if item.lane >= LANES:
-        groups.release(state, topic, subscription, item.lane)
+def _ack(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
+    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
+    subscription.leased -= len(items)
+    for item in items:
+        ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+    messages.finish(state, topic, subscription, rows)
+    for item in items:
+        if item.lane >= LANES:
+            groups.release(state, topic, subscription, item.lane)
+    return []
 
 
 def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
