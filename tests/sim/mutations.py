@@ -297,10 +297,12 @@ def leases_end_early() -> Any:
 
 @mutation
 def acks_are_forgotten() -> Any:
-    """An acked message goes back in place of going away."""
+    """Acked messages go back in place of going away."""
 
-    def ack(state: State, topic: Topic, subscription: Subscription, item: leases.Item) -> None:
-        settle.give_back(state, topic, subscription, item, 0, nacked=False)
+    def ack(state: State, topic: Topic, subscription: Subscription, items: list[leases.Item]) -> list[leases.Item]:
+        for item in items:
+            settle.give_back(state, topic, subscription, item, 0, nacked=False)
+        return []
 
     return patched_module(settle, "_ack", ack)
 
