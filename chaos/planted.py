@@ -116,13 +116,12 @@ PLANTS = (
         (
             Edit(
                 "app/broker/settle.py",
-                """    subscription.leased -= 1
-    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+                """    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
 """,
-                """    if item.deliveries > 1:
-        return give_back(state, topic, subscription, item, 0, nacked=False)
-    subscription.leased -= 1
-    ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+                """    for item in [item for item in items if item.deliveries > 1]:
+        items.remove(item)
+        give_back(state, topic, subscription, item, 0, nacked=False)
+    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
 """,
             ),
         ),
