@@ -23,14 +23,20 @@ def test() -> None:
     python = str(virtualenv.ensure("requirements-dev.txt"))
     _ensure_browser()
     has_engine = _has_engine()
-    style = _style(python)
+    style = False
+
+    def check_style() -> None:
+        nonlocal style
+        style = _style(python)
+
     chosen = shlex.split(os.environ.get("ARGS", ""))
     if chosen:
         if has_engine:
             containers.build_all()
+        check_style()
         passed = returncode([python, "-m", "pytest", *chosen]) == 0
     else:
-        passed = suite.run(python, [sys.executable, "-m", "scripts", "build"] if has_engine else [])
+        passed = suite.run(python, [sys.executable, "-m", "scripts", "build"] if has_engine else [], check_style)
     if not passed:
         raise Failure("A test failed.")
     if style:
