@@ -22,7 +22,7 @@ from app.api.problems import Problem
 _FORM = b"application/x-www-form-urlencoded"
 """What curl calls a body whose type it was not told."""
 _MATCHING = "Expected `str` matching regex "
-_NO_CHOICE = re.compile(r"Invalid enum value (.*) - at `\$\.(\w+)`", re.DOTALL)
+_NO_CHOICE = re.compile(rf"Invalid enum value (.*) - at `\$\.({'|'.join(CHOICES)})`", re.DOTALL)
 _FLOAT = re.compile(r"`float( \| null)?`")
 _WHOLE_BOUND = re.compile(r"([<>]=? [0-9]+)\.0\b")
 _HUGE_NUMBER = re.compile(rb"[0-9]{309}")
