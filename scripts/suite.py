@@ -74,15 +74,15 @@ class Aside:
 
 
 def run(python: str, build: Sequence[str], first: Callable[[], None]) -> bool:
-    """Run every test, and `first` before those that one watches. `build`: the command that builds the images, if any.
-    Whether all passed; Failure when the images cannot be built."""
+    """Run every test, and `first` before all but those that compute. `build`: the command that builds the images, if
+    any. Whether all passed; Failure when the images cannot be built."""
     pytest = [python, "-m", "pytest"]
     ignored = [f"--ignore={path}" for path in (*TALKING, *WAITING)]
     computing = [*pytest, *SIDE_BY_SIDE, PATIENCE, *ignored]
     with contextlib.ExitStack() as stack:
         aside = stack.enter_context(Aside("the tests that compute", computing, "tests-aside", _yield_to_all))
-        images = stack.enter_context(Aside("building the images", build, "images", os.setsid)) if build else None
         first()
+        images = stack.enter_context(Aside("building the images", build, "images", os.setsid)) if build else None
         codes = [returncode([*pytest, *SIDE_BY_SIDE, *TALKING])]
         if images is not None and not images.succeeds():
             raise Failure("The images that the container tests need cannot be built; the reason stands above.")

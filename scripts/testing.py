@@ -21,22 +21,22 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def test() -> None:
     """Everything: lint, then every test, or those that ARGS names. Failure when one of them fails."""
     python = str(virtualenv.ensure("requirements-dev.txt"))
-    _ensure_browser()
     has_engine = _has_engine()
     style = False
 
-    def check_style() -> None:
+    def prepare() -> None:
         nonlocal style
+        _ensure_browser()
         style = _style(python)
 
     chosen = shlex.split(os.environ.get("ARGS", ""))
     if chosen:
         if has_engine:
             containers.build_all()
-        check_style()
+        prepare()
         passed = returncode([python, "-m", "pytest", *chosen]) == 0
     else:
-        passed = suite.run(python, [sys.executable, "-m", "scripts", "build"] if has_engine else [], check_style)
+        passed = suite.run(python, [sys.executable, "-m", "scripts", "build"] if has_engine else [], prepare)
     if not passed:
         raise Failure("A test failed.")
     if style:

@@ -23,7 +23,7 @@ from tests.broker.logs import BESIDE, IN_A_TICK, NEVER_REACHED, Author, cut, nar
 from tests.broker.model import Model
 
 SEED = 0
-LOGS, LOG_SIZE, CHECK_EVERY = 10, 600, 40
+LOGS, LOG_SIZE, CHECK_EVERY = 10, 500, 40
 RELAXED = settings(suppress_health_check=list(HealthCheck))
 randoms = st.randoms(use_true_random=False)
 
