@@ -67,7 +67,7 @@ SLOW_START = Edit(
 PLANTS = (
     Planted(
         "early-ack", "what vouches for durable state leaves before it is written", "kill-all", 60.0,
-        frozenset({"lost", "same_sequence", "torn", "state_differs", "log_differs", "topic_stale"}),
+        frozenset({"lost", "recount", "same_sequence", "torn", "state_differs", "log_differs", "topic_stale"}),
         (
             Edit(
                 "app/node/runner.py",
