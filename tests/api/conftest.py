@@ -18,7 +18,7 @@ from tests.api.fake_node import FakeNode, settings
 
 
 class Live:
-    """A served fake node. `run` executes a coroutine function on its event loop, from any thread."""
+    """A served fake node; a context. `run` executes a coroutine function on its event loop, from any thread."""
 
     def __init__(self, **changes: Any) -> None:
         anywhere = Endpoint("127.0.0.1", 0)
@@ -35,6 +35,13 @@ class Live:
         self.server = build_server(create_app(self.node, self.settings), self.settings)  # type: ignore[arg-type]
         await self.server.serve()
         self.node.machine.close()
+
+    def __enter__(self) -> Live:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Returns when the port answers."""
@@ -67,10 +74,8 @@ class Live:
 @pytest.fixture(scope="session")
 def live() -> Iterator[Live]:
     """One for all tests; they use topics of their own."""
-    served = Live()
-    served.start()
-    yield served
-    served.stop()
+    with Live() as served:
+        yield served
 
 
 @pytest.fixture

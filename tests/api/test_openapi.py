@@ -85,11 +85,9 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Live]:
-    found = Live()
-    found.start()
-    found.run(lambda: _stop_waiting(found))
-    yield found
-    found.stop()
+    with Live() as found:
+        found.run(lambda: _stop_waiting(found))
+        yield found
 
 
 async def _stop_waiting(found: Live) -> None:

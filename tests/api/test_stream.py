@@ -19,11 +19,9 @@ STREAM = "/v1/topics/t/stream"
 
 @pytest.fixture
 def live() -> Iterator[Live]:
-    found = Live()
-    found.start()
-    httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
-    yield found
-    found.stop()
+    with Live() as found:
+        httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
+        yield found
 
 
 def publish(live: Live, *bodies: Any) -> None:

@@ -23,11 +23,9 @@ TEXT, CONT, CLOSE, PING = 1, 0, 8, 9
 
 @pytest.fixture
 def live() -> Iterator[Live]:
-    found = Live()
-    found.start()
-    httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
-    yield found
-    found.stop()
+    with Live() as found:
+        httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
+        yield found
 
 
 def handshake(live: Live, *lines: str, body: bytes = b"") -> socket.socket:

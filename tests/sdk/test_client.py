@@ -23,10 +23,8 @@ QUICK = rmq.Retry(total_s=1.0)
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    found = Live()
-    found.start()
-    yield found
-    found.stop()
+    with Live() as found:
+        yield found
 
 
 @pytest.fixture(params=FACES, ids=["sync", "async"])

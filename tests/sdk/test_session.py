@@ -27,10 +27,8 @@ QUICK = rmq.Retry(total_s=5)
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    found = Live()
-    found.start()
-    yield found
-    found.stop()
+    with Live() as found:
+        yield found
 
 
 @pytest.fixture
