@@ -36,7 +36,7 @@ class Receipt(BaseModel):
     text: str
 
 
-@broker.subscriber("orders", concurrency=8, lease_s=10)
+@broker.subscriber("orders", concurrency=8, lease_s=30)
 @broker.publisher("receipts")
 async def make(order: Order, logger: Logger, message: Annotated[rmq.Message, Context()]) -> Receipt:
     """Takes its time."""

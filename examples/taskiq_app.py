@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from examples.taskiq_broker import RMQBroker
 
-broker = RMQBroker(topic="kitchen", lease_s=10, max_deliveries=5)
+broker = RMQBroker(topic="kitchen", lease_s=30, max_deliveries=5)
 log = logging.getLogger("kitchen")
 logging.getLogger("httpx").setLevel(logging.WARNING)  # It tells of every request.
 
