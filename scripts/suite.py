@@ -25,7 +25,7 @@ TALKING = ("tests/api", "tests/node", "tests/sdk", "tests/transport", "tests/cha
 WAITING = ("tests/processes", "tests/containers")
 COUNTING = "tests/containers/test_chaos_list.py"
 SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
-PATIENCE = "--timeout=1200"
+PATIENCE = "--timeout=3600"
 """For what runs aside, on which others come first: seconds a test."""
 LOOK_S = 0.5
 

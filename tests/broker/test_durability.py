@@ -129,11 +129,14 @@ def test_readers_and_snapshots_do_not_delay_a_checkpoint(
 ) -> None:
     stored.fill(500)
     monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
+    monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 1.0)
     promised: list[bool] = []
 
     def write_and_checkpoint() -> None:
         stored.publish(b"")
         promised.append(stored.machine.checkpoint() == stored.machine.applied_index)
+        if len(promised) > 2:
+            monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 0.0)
 
     with closing(files.connect(path)) as reader:
         reader.execute("BEGIN").fetchall()
@@ -268,14 +271,19 @@ def test_a_drained_queue_becomes_small_again(stored: Feed, path: str, monkeypatc
     assert stored.machine.audit() == stored.machine.state_hash()[1]
 
 
-def test_a_snapshot_is_one_state_while_the_writer_goes_on(stored: Feed, tmp_path: Path) -> None:
+def test_a_snapshot_is_one_state_while_the_writer_goes_on(
+    stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored.fill(3000, size_bytes=1000)
+    monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 1.0)
     stored.machine.apply([Item(stored.machine.applied_index + 1, 3, 0, None, b"voters")])
     hashes = dict([stored.machine.state_hash()])
 
     def write() -> None:
         stored.all(Publish("t", [NewMessage(b"x" * 1000)] * 3), Receive("t", max=2))
         hashes.update([stored.machine.state_hash()])
+        if len(hashes) > 3:
+            monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 0.0)
 
     target = str(tmp_path / "copy")
     [meta] = in_thread(lambda: stored.machine.snapshot(target), write)
@@ -289,7 +297,7 @@ def test_a_snapshot_is_one_state_while_the_writer_goes_on(stored: Feed, tmp_path
 
 def test_closing_ends_a_snapshot_under_way(stored: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "COPY_PAGES", 1)
-    monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 0.01)
+    monkeypatch.setattr(upkeep, "COPY_PAUSE_S", 2.0)
     stored.fill(2000)
     target = tmp_path / "copy"
     begun = time.monotonic()
@@ -300,7 +308,7 @@ def test_closing_ends_a_snapshot_under_way(stored: Feed, tmp_path: Path, monkeyp
 
     [outcome] = in_thread(lambda: stored.machine.snapshot(str(target)), close_it)
     assert isinstance(outcome, SnapshotAbandoned)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 60, "to its end it takes minutes"
     assert sorted(os.listdir(tmp_path)) == ["state.db"]
     with pytest.raises(SnapshotAbandoned):
         stored.machine.snapshot(str(target))

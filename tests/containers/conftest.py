@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -29,18 +29,19 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(image: str) -> Iterator[Stack]:
-    """Three nodes, ready, shared by a file's tests: each leaves all three running."""
-    yield from running(3)
+def stack(image: str, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Three nodes, ready, shared by a file's tests: each leaves all three running. Variables in the file's `NODES` are
+    theirs."""
+    yield from running(3, getattr(request.module, "NODES", {}))
 
 
 @pytest.fixture
-def five(image: str) -> Iterator[Stack]:
-    yield from running(5)
+def five(image: str, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    yield from running(5, getattr(request.module, "NODES", {}))
 
 
-def running(size: int) -> Iterator[Stack]:
-    stack = Stack(f"rmqtest{uuid.uuid4().hex[:8]}", size)
+def running(size: int, environment: Mapping[str, str]) -> Iterator[Stack]:
+    stack = Stack(f"rmqtest{uuid.uuid4().hex[:8]}", size, environment)
     try:
         stack.up()
         yield stack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from chaos.cluster import Cluster
@@ -23,4 +24,7 @@ def run(*arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[s
 
 def topics(cluster: Cluster) -> list[str]:
     """The names of a cluster's topics."""
-    return [each["name"] for each in cluster.get(cluster.leader(), "/v1/topics", 5.0)["items"]]
+    deadline = time.monotonic() + 60
+    while (found := cluster.get(cluster.leader(), "/v1/topics", 6.0)) is None:
+        assert time.monotonic() < deadline, "nobody lists the topics"
+    return [each["name"] for each in found["items"]]

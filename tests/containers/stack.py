@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from chaos.own import OwnCluster
 
 __all__ = ["FILES", "REPOSITORY", "Stack", "command", "free_ports"]
 
-ANSWER_S = 5.0
+ANSWER_S = 10.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -40,8 +41,8 @@ def command(*parts: str, check: bool = True) -> str:
 class Stack(OwnCluster):
     """`size` nodes under project `name`; nodes are counted from 0 as in the cluster file."""
 
-    def __init__(self, name: str, size: int = 3) -> None:
-        super().__init__(name, size, ports=free_ports(size))
+    def __init__(self, name: str, size: int, environment: Mapping[str, str]) -> None:
+        super().__init__(name, size, ports=free_ports(size), environment=environment)
         self.http = httpx.Client(timeout=ANSWER_S)
 
     def down(self) -> None:

@@ -52,8 +52,8 @@ def test_a_green_list_ends_with_0_and_leaves_a_report(short: subprocess.Complete
 
 @pytest.mark.timeout(200)
 def test_somebodys_cluster_is_broken_mended_and_given_back(stack: Stack) -> None:
-    stack.create(0, "orders")
-    stack.publish(0, "orders", "kept")
+    assert stack.create(stack.leader(), "orders").status_code == 200
+    assert stack.publish(stack.leader(), "orders", "kept").status_code == 200
     before = [stack.inspect(node)["Id"] for node in stack.nodes]
     done = run(
         "--attach", stack.name, "--beside-other-topics", "--scenario", "kill-leader", "--seconds", "20", timeout_s=120

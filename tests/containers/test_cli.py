@@ -13,7 +13,7 @@ from scripts import containers
 from scripts.console import Failure
 from tests.containers.stack import Stack
 
-LOAD_S, START_S = 10, 30.0
+LOAD_S, START_S = 10, 120.0
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,7 @@ from chaos.clients.workload import CREWS, Workload
 from chaos.history import Final, Op, Record, Run, Status, read
 from chaos.recorder import Recorder
 
-LOAD_S = 6.0
+LOAD_S = 9.0
 
 
 def test_a_leader_kill_under_load_is_recorded_and_found_right(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_leader_kill_under_load_is_recorded_and_found_right(tmp_path: Path) ->
     assert sum(isinstance(record, Final) for record in records) == 3
     assert {record.node for record in records if isinstance(record, Status)} == {0, 1, 2}
     leaders = {record.node for record in records if isinstance(record, Status) and record.role == "Leader"}
-    assert len(leaders) == 2
+    assert len(leaders) >= 2
 
 
 async def _load(cluster: LocalCluster, path: Path) -> list[Record]:
@@ -48,15 +48,15 @@ async def _load(cluster: LocalCluster, path: Path) -> list[Record]:
         workload.watch()
         workload.start()
         await asyncio.sleep(LOAD_S / 3)
-        leader = recorder.leader()
-        assert leader is not None
+        while (leader := recorder.leader()) is None:  # noqa: ASYNC110 # It is written down when it is seen.
+            await asyncio.sleep(0.05)
         await asyncio.to_thread(cluster.kill, leader.node)
         await asyncio.sleep(LOAD_S / 3)
         await asyncio.to_thread(cluster.start, leader.node)
         await asyncio.sleep(LOAD_S / 3)
         workload.check()
         await workload.stop()
-        assert await workload.drain(30)
-        assert await workload.settle(30)
+        assert await workload.drain(90)
+        assert await workload.settle(90)
         await workload.stop_watching()
     return list(read(path))

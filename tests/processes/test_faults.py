@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +19,8 @@ import pytest
 from bench.cluster import LocalCluster
 from tests.processes.traffic import Publisher, check, create_topic, drain, url
 
-pytestmark = pytest.mark.timeout(120)
-SETTLE_S = 15.0
+pytestmark = pytest.mark.timeout(400)
+SETTLE_S = 60.0
 
 
 @pytest.fixture
@@ -28,11 +29,24 @@ def cluster() -> Iterator[LocalCluster]:
         yield three
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes that the test starts give a classic request so long that a machine that is held up answers it, too."""
+    monkeypatch.setenv("RMQ_CLASSIC_TIMEOUT_MS", "15000")
+
+
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + SETTLE_S
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"
         time.sleep(0.02)
+
+
+def status_of(cluster: LocalCluster, node: int) -> dict[str, Any]:
+    """What a node that runs says of itself, as soon as it comes to it."""
+    while (found := cluster.status(node)) is None:
+        time.sleep(0.02)
+    return found
 
 
 def same_state(cluster: LocalCluster) -> bool:
@@ -47,12 +61,13 @@ def under_traffic(cluster: LocalCluster, fault: Callable[[], None]) -> list[str]
     publishers = [Publisher(name, cluster.ports[turn:] + cluster.ports[:turn], "t") for turn, name in enumerate("ab")]
     for publisher in publishers:
         publisher.start()
-    time.sleep(0.5)
+    wait_until(lambda: all(len(each.acknowledged) > 10 for each in publishers), "both write")
     fault()
-    time.sleep(0.5)
+    before = [len(each.acknowledged) for each in publishers]
+    goes_on = lambda: all(len(each.acknowledged) > had + 10 for each, had in zip(publishers, before, strict=True))  # noqa: E731
+    wait_until(goes_on, "both go on")
     for publisher in publishers:
         publisher.stop()
-    assert all(len(publisher.acknowledged) > 10 for publisher in publishers)
     wait_until(lambda: same_state(cluster), "all nodes have the same state")
     taken = drain(cluster.ports[cluster.wait_for_leader()], "t")
     check(taken, publishers)
@@ -63,11 +78,11 @@ def test_kill_the_leader(cluster: LocalCluster) -> None:
     def fault() -> None:
         for _ in range(2):
             leader = cluster.wait_for_leader()
-            term = cluster.status(leader)["term"]
+            term = status_of(cluster, leader)["term"]
             cluster.kill(leader)
             new = cluster.wait_for_leader()
             assert new != leader
-            assert cluster.status(new)["term"] > term, "a re-election raises the term"
+            assert status_of(cluster, new)["term"] > term, "a re-election raises the term"
             cluster.start(leader)
             time.sleep(1)
 
@@ -106,7 +121,7 @@ def test_pause_the_leader(cluster: LocalCluster) -> None:
         time.sleep(0.5)
         process.send_signal(signal.SIGCONT)
         # From its first moment awake it must not answer from the past: it led, but does no longer.
-        answer = httpx.get(url(cluster.ports[leader], "/v1/topics"), timeout=5)
+        answer = httpx.get(url(cluster.ports[leader], "/v1/topics"), timeout=30)
         assert answer.status_code in (200, 503)
 
     under_traffic(cluster, fault)
@@ -117,7 +132,7 @@ def test_rolling_restart_by_sigterm(cluster: LocalCluster) -> None:
         for node in range(3):
             process = cluster.processes[node]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=5) == 0
+            assert process.wait(timeout=30) == 0
             cluster.start(node)
             wait_until(lambda node=node: (cluster.status(node) or {}).get("leader") is not None, "the node is back")
 
@@ -151,19 +166,19 @@ def test_without_a_majority_nobody_leads_and_every_request_is_answered(cluster: 
     for node in range(3):
         if node != leader:
             cluster.kill(node)
-    wait_until(lambda: cluster.status(leader)["role"] != "Leader", "the lonely leader steps down")
+    wait_until(lambda: status_of(cluster, leader)["role"] != "Leader", "the lonely leader steps down")
     port = cluster.ports[leader]
-    started = time.monotonic()
-    publish = httpx.put(url(port, "/message"), json={"topic": "t", "message": "m"}, timeout=5)
+    publish = httpx.put(url(port, "/message"), json={"topic": "t", "message": "m"}, timeout=15)
     assert (publish.status_code, publish.json()) == (503, {"success": False})
-    consume = httpx.get(url(port, "/message/t"), timeout=5)
+    consume = httpx.get(url(port, "/message/t"), timeout=15)
     assert (consume.status_code, consume.json()) == (503, {"success": False})
-    assert time.monotonic() - started < 2 * 0.9 + 0.3
+    assert all(each.elapsed.total_seconds() < 4 for each in (publish, consume)), "not as late as other routes may be"
     for node in range(3):
         if node != leader:
             cluster.start(node)
     cluster.wait_for_leader()
-    assert httpx.put(url(port, "/message"), json={"topic": "t", "message": "m"}, timeout=5).status_code == 200
+    again = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "m"}, timeout=5)  # noqa: E731
+    wait_until(lambda: again().status_code == 200, "it takes publishes again")
 
 
 def test_sigterm_ends_a_long_poll_and_exits_with_0(cluster: LocalCluster) -> None:
@@ -186,45 +201,43 @@ def test_sigterm_ends_a_long_poll_and_exits_with_0(cluster: LocalCluster) -> Non
         started = time.monotonic()
         process = cluster.processes[leader]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
-        assert time.monotonic() - started < 5
-        poll.join(5)
+        assert process.wait(timeout=30) == 0
+        assert time.monotonic() - started < 15, "the poll would wait for 20 s"
+        poll.join(30)
     assert [answer.status_code for answer in answers] in ([200], [503])
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 5, 7])
-def test_clusters_of_other_sizes(nodes: int) -> None:
+def test_clusters_of_other_sizes(patient: None, nodes: int) -> None:
     with LocalCluster(nodes) as cluster:
-        leader = cluster.wait_for_leader()
+        cluster.wait_for_leader()
         create_topic(cluster.ports, "t")
-        publish = httpx.put(url(cluster.ports[-1], "/message"), json={"topic": "t", "message": "m"}, timeout=5)
+        publish = httpx.put(url(cluster.ports[-1], "/message"), json={"topic": "t", "message": "m"}, timeout=30)
         assert publish.status_code == 200
-        taken = httpx.get(url(cluster.ports[0], "/message/t"), timeout=5)
+        taken = httpx.get(url(cluster.ports[0], "/message/t"), timeout=30)
         assert taken.json() == {"success": True, "message": "m"}
-        roles = [cluster.status(node)["role"] for node in range(nodes)]
-        assert roles.count("Leader") == 1
-        assert roles[leader] == "Leader"
+        roles = lambda: [status_of(cluster, node)["role"] for node in range(nodes)]  # noqa: E731
+        wait_until(lambda: roles().count("Leader") == 1, "one leads")
 
 
-@pytest.mark.timeout(180)
-def test_nineteen_nodes() -> None:
+def test_nineteen_nodes(patient: None) -> None:
     with LocalCluster(19) as cluster:
         cluster.wait_for_leader()
         create_topic(cluster.ports, "t")
-        answer = httpx.put(url(cluster.ports[7], "/message"), json={"topic": "t", "message": "m"}, timeout=5)
+        answer = httpx.put(url(cluster.ports[7], "/message"), json={"topic": "t", "message": "m"}, timeout=30)
         assert answer.status_code == 200
 
 
-def test_another_cluster_file_in_the_same_folder_starts_empty() -> None:
+def test_another_cluster_file_in_the_same_folder_starts_empty(patient: None) -> None:
     with LocalCluster(1) as first:
         create_topic(first.ports, "t")
         with LocalCluster(1, directory=first.directory) as second:
-            assert httpx.get(url(second.ports[0], "/topic"), timeout=5).json() == {"success": True, "topics": []}
-        assert httpx.get(url(first.ports[0], "/topic"), timeout=5).json() == {"success": True, "topics": ["t"]}
+            assert httpx.get(url(second.ports[0], "/topic"), timeout=30).json() == {"success": True, "topics": []}
+        assert httpx.get(url(first.ports[0], "/topic"), timeout=30).json() == {"success": True, "topics": ["t"]}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
-def test_full_disk_refuses_publishes_and_recovers(tmp_path) -> None:
+def test_full_disk_refuses_publishes_and_recovers(patient: None, tmp_path) -> None:
     import subprocess
 
     small = tmp_path / "small"
@@ -236,7 +249,7 @@ def test_full_disk_refuses_publishes_and_recovers(tmp_path) -> None:
             create_topic(cluster.ports, "t")
             for number in range(20):
                 body = {"topic": "t", "message": f"{number}"}
-                assert httpx.put(url(port, "/message"), json=body, timeout=5).status_code == 200
+                assert httpx.put(url(port, "/message"), json=body, timeout=30).status_code == 200
             filler = small / "filler"
             with open(filler, "wb", buffering=0) as file:
                 try:
@@ -244,11 +257,11 @@ def test_full_disk_refuses_publishes_and_recovers(tmp_path) -> None:
                         file.write(bytes(1 << 16))
                 except OSError:
                     pass
-            publish = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "x"}, timeout=5)  # noqa: E731
+            publish = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "x"}, timeout=30)  # noqa: E731
             wait_until(lambda: publish().status_code == 507, "publishes are refused")
             assert publish().json() == {"success": False}
-            assert httpx.get(url(port, "/status"), timeout=5).status_code == 200
-            taken = httpx.get(url(port, "/message/t"), timeout=5)
+            assert httpx.get(url(port, "/status"), timeout=30).status_code == 200
+            taken = httpx.get(url(port, "/message/t"), timeout=30)
             assert taken.json() == {"success": True, "message": "0"}
             filler.unlink()
             wait_until(lambda: publish().status_code == 200, "publishes are taken again")

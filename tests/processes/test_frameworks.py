@@ -203,7 +203,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.mark.anyio
 async def test_taskiq_labels_ids_and_retries(alone: LocalCluster) -> None:
-    broker = TaskiqBroker(urls(alone), "t", lease_s=1, longest_s=0, priorities=True)
+    broker = TaskiqBroker(urls(alone), "t", lease_s=10, longest_s=0, priorities=True)
     broker.add_middlewares(SimpleRetryMiddleware())
     done: Counter[str] = Counter()
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.cluster import LocalCluster
 from bench.http import Connection, request_bytes
-from tests.processes.traffic import url
+from tests.processes.traffic import create_topic, url
 
 pytestmark = pytest.mark.timeout(120)
 POLLS, MIB = 1000, 50
@@ -22,8 +22,8 @@ POLLS, MIB = 1000, 50
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     with LocalCluster(3) as three:
-        leader = three.wait_for_leader()
-        httpx.put(url(three.ports[leader], "/v1/topics/t"), json={}).raise_for_status()
+        three.wait_for_leader()
+        create_topic(three.ports, "t")
         yield three
 
 
@@ -39,8 +39,9 @@ def test_who_waits_at_any_node_is_woken_by_a_publish_at_any_other(cluster: Local
         poll.start()
         time.sleep(0.3)
         body = f"from {publishing} for {waiting}"
-        httpx.post(url(cluster.ports[publishing], "/v1/topics/t/messages"), json={"body": body}).raise_for_status()
-        poll.join(5)
+        messages = url(cluster.ports[publishing], "/v1/topics/t/messages")
+        httpx.post(messages, json={"body": body}, timeout=20).raise_for_status()
+        poll.join(25)
         assert not poll.is_alive(), f"node {waiting} did not wake"
         assert [message["body"] for message in answers[0].json()["messages"]] == [body]
 
@@ -53,10 +54,10 @@ def test_a_thousand_that_wait_cost_a_node_little_memory(cluster: LocalCluster) -
         before = resident_mib(cluster, leader)
         connections = [await Connection.open("127.0.0.1", cluster.ports[leader]) for _ in range(POLLS)]
         polls = [asyncio.create_task(connection.request(request)) for connection in connections]
-        await asyncio.sleep(3)
-        async with httpx.AsyncClient() as client:
-            lines = (await client.get(url(cluster.ports[leader], "/metrics"))).text.splitlines()
-        assert f"rmq_long_polls {POLLS:.1f}" in lines
+        async with asyncio.timeout(15), httpx.AsyncClient(timeout=15) as client:
+            metrics = url(cluster.ports[leader], "/metrics")
+            while f"rmq_long_polls {POLLS:.1f}" not in (await client.get(metrics)).text.splitlines():  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
         more = resident_mib(cluster, leader) - before
         for connection in connections:
             connection.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(150)
 
 
 def free_port() -> int:
@@ -39,7 +39,7 @@ class Alone:
             self.process = subprocess.Popen([sys.executable, "-c", code], stdout=output, stderr=output)
 
     def wait_until_it_leads(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 50
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1):
@@ -65,7 +65,7 @@ RaftCore.ready = broken
 """
     node = Alone(tmp_path, spoilt)
     try:
-        assert node.process.wait(10) == 1
+        assert node.process.wait(50) == 1
     finally:
         node.end()
     assert "ending this process: AssertionError: an invariant is broken" in node.said()
@@ -85,8 +85,8 @@ def test_a_stuck_disk_does_not_hold_up_the_end(tmp_path: Path, spoilt: str) -> N
         node.wait_until_it_leads()
         started = time.monotonic()
         os.kill(node.process.pid, signal.SIGTERM)
-        assert node.process.wait(10) == 0, node.said()
-        assert time.monotonic() - started < 5
+        assert node.process.wait(50) == 0, node.said()
+        assert time.monotonic() - started < 30, "the disk is stuck for a minute"
     finally:
         node.end()
 
@@ -95,10 +95,10 @@ def test_a_node_that_is_told_to_stop_while_it_starts_ends_well(tmp_path: Path) -
     """As a container's first process it would not even end: the kernel keeps unhandled signals from such a one."""
     node = Alone(tmp_path, "import time\nmain.Process.open = lambda self: time.sleep(60)")
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 50
         while "clients" not in node.said() and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(node.process.pid, signal.SIGTERM)
-        assert node.process.wait(5) == 0, node.said()
+        assert node.process.wait(50) == 0, node.said()
     finally:
         node.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from chaos.planted import Edit
 from rmq.command import exits
 from tests.processes.traffic import url
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
 LOSS = Edit(
     "app/broker/publish.py",
@@ -94,14 +95,15 @@ def topics(cluster: LocalCluster) -> list[str]:
 
 def test_the_leader_is_killed_and_nothing_is_wrong(cluster: LocalCluster, tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
-    verify = Verify(urls(cluster), "--seconds", "8", "--keep", str(history))
+    verify = Verify(urls(cluster), "--seconds", "15", "--keep", str(history))
     wait_for_load(cluster, verify)
     leader = cluster.wait_for_leader()
     cluster.kill(leader)
     cluster.wait_for_leader()
     cluster.start(leader)
     lines = verify.output(exits.DONE).splitlines()
-    assert lines[0].startswith("Load:        8.") and "4 publishers and 4 consumers" in lines[0]
+    load = re.match(r"Load: +(\d+\.\d) s", lines[0])
+    assert load and float(load[1]) >= 15 and "4 publishers and 4 consumers" in lines[0]
     assert f"node {leader} (term " in lines[1] and lines[1].count("term") >= 2
     assert "messages published" in lines[2] and "acked" in lines[2] and "states compared" in lines[2]
     assert "log files were not read" in lines[3]
@@ -202,5 +204,5 @@ def test_a_terminal_shows_how_it_goes_and_then_the_result_alone(one: LocalCluste
     out, _ = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == exits.DONE
-    assert b" s of 2" in shown and b"acknowledged" in shown and b"node 0 leads, term 1" in shown
+    assert b" s of 2" in shown and b"acknowledged" in shown and re.search(rb"node 0 leads, term \d", shown)
     assert out.startswith("Load:") and "\x1b" not in out

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import httpx
 
-GIVE_UP_S = 20.0
+GIVE_UP_S = 60.0
 
 
 def url(port: int, path: str) -> str:
@@ -89,11 +89,15 @@ class Publisher(threading.Thread):
 def drain(port: int, topic: str) -> list[str]:
     """Consume everything, one by one, each with a request id so that a lost answer loses no message."""
     taken: list[str] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     with httpx.Client(timeout=2) as client:
         while time.monotonic() < deadline:
             key = {"Idempotency-Key": f"drain-{topic}-{len(taken)}"}
-            answer = client.get(url(port, f"/message/{topic}"), headers=key)
+            try:
+                answer = client.get(url(port, f"/message/{topic}"), headers=key)
+            except httpx.TransportError:
+                time.sleep(0.02)
+                continue
             if answer.status_code == 200:
                 content = answer.json()
                 if not content["success"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from examples.taskiq_broker import RMQBroker
 
-LEASE_S = 2
+LEASE_S = 15
 broker = RMQBroker(topic="waiting", lease_s=LEASE_S)
 log = logging.getLogger("waiting")
 

@@ -25,7 +25,7 @@ def test_what_once_failed_holds(seed: int) -> None:
     run_all([seed])
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_seeds_hold(chunk: int, shared: Path) -> None:
     counts = run_all(range(chunk * CHUNK, (chunk + 1) * CHUNK))
