@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from bench.servers import free_ports
+from bench.servers import hold_ports
 
 START_TIMEOUT_S = 60
 
@@ -28,8 +28,8 @@ class LocalCluster:
     def __init__(self, nodes: int = 3, directory: str | None = None):
         self._scratch = tempfile.TemporaryDirectory(prefix="rmq-")
         self.directory = directory or self._scratch.name
-        free = free_ports(2 * nodes)
-        self.ports, peer_ports = free[:nodes], free[nodes:]
+        held, self._held = hold_ports(2 * nodes)
+        self.ports, peer_ports = held[:nodes], held[nodes:]
         addresses = [
             {"ip": "127.0.0.1", "port": port, "internal_port": peer}
             for port, peer in zip(self.ports, peer_ports, strict=True)
@@ -53,6 +53,8 @@ class LocalCluster:
         for node, process in enumerate(self.processes):
             if process is not None:
                 self.kill(node)
+        for held in self._held:
+            held.close()
         self._scratch.cleanup()
 
     def start(self, node: int) -> None:

@@ -73,11 +73,17 @@ class Usage:
 
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    ports, held = hold_ports(count)
+    for each in held:
+        each.close()
+    return ports
+
+
+def hold_ports(count: int) -> tuple[list[int], list[socket.socket]]:
+    """The same, and what keeps others from being given them until it is closed. Who sets SO_REUSEADDR can listen there
+    all the same."""
+    held = [socket.socket() for _ in range(count)]
+    for each in held:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+    return [each.getsockname()[1] for each in held], held

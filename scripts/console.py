@@ -123,10 +123,11 @@ def quiet(command: Sequence[str], *, timeout_s: float = 30, env: Mapping[str, st
     return done.stdout.decode("utf-8", "replace").strip()
 
 
-def returncode(command: list[str]) -> int:
-    """Run it to its end. On Ctrl-C, which it has got, too, it is waited for: it may have to clean up."""
+def returncode(command: list[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run it to its end, with these variables besides. On Ctrl-C, which it has got, too, it is waited for: it may have
+    to clean up."""
     interrupted = False
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}) as process:
         while process.poll() is None:
             try:
                 process.wait()

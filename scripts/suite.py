@@ -28,6 +28,8 @@ SIDE_BY_SIDE = ("-n", "2", "--dist", "worksteal")
 PATIENCE = "--timeout=3600"
 """For what runs aside, on which others come first: seconds a test."""
 LOOK_S = 0.5
+MEMORY, MEMORY_BYTES = "/dev/shm", 4 << 30
+"""A file system in memory, and the room that it must have to be used."""
 
 
 class Aside:
@@ -83,13 +85,23 @@ def run(python: str, build: Sequence[str], first: Callable[[], None]) -> bool:
         aside = stack.enter_context(Aside("the tests that compute", computing, "tests-aside", _yield_to_all))
         first()
         images = stack.enter_context(Aside("building the images", build, "images", os.setsid)) if build else None
-        codes = [returncode([*pytest, *SIDE_BY_SIDE, *TALKING])]
+        codes = [returncode([*pytest, *SIDE_BY_SIDE, *TALKING], _in_memory())]
         if images is not None and not images.succeeds():
             raise Failure("The images that the container tests need cannot be built; the reason stands above.")
         codes.append(returncode([*pytest, *WAITING, f"--ignore={COUNTING}"]))
         with aside.standing_still():
             codes.append(returncode([*pytest, COUNTING]))
         return aside.succeeds() and not any(codes)
+
+
+def _in_memory() -> dict[str, str]:
+    """Where tests that are not about disks keep their nodes' files: images are built on the disk meanwhile, and a sync
+    may take seconds."""
+    try:
+        room = os.statvfs(MEMORY)
+    except OSError:
+        return {}
+    return {"TMPDIR": MEMORY} if room.f_bavail * room.f_frsize >= MEMORY_BYTES else {}
 
 
 def _yield_to_all() -> None:

@@ -55,7 +55,7 @@ class Live:
         """As the composition root does it."""
         self._loop.call_soon_threadsafe(self.node.stopping.set)
         self.server.should_exit = True
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         assert not self._thread.is_alive()
 
     def run(self, function: Callable[[], Awaitable[Any]]) -> Any:
@@ -64,7 +64,7 @@ class Live:
         async def call() -> Any:
             return await function()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
 
     @property
     def url(self) -> str:

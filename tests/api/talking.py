@@ -31,11 +31,11 @@ class Talk:
         """Send a frame."""
         await self.socket.send(json.dumps({"op": op, "id": id, **fields}))
 
-    async def hear(self, timeout_s: float = 5) -> Frame:
+    async def hear(self, timeout_s: float = 30) -> Frame:
         """The next frame."""
         return self._delivered.popleft() if self._delivered else await self._come(timeout_s)
 
-    async def answer(self, timeout_s: float = 5) -> Frame:
+    async def answer(self, timeout_s: float = 30) -> Frame:
         """The next frame that is no delivery; those are kept for later."""
         while True:
             frame = await self._come(timeout_s)

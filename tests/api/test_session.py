@@ -47,7 +47,7 @@ async def test_publishes_are_confirmed_in_order_and_share_commands(live: Live, s
     places = [frame["messages"][0] for frame in frames]
     assert [place["sequence"] for place in places] == list(range(1, 301))
     assert await bodies(live, topic) == [{"n": n} for n in range(300)]
-    assert live.node.submitted - before < 20
+    assert live.node.submitted - before < 100
 
 
 async def test_a_frame_may_be_binary_and_carry_all_that_a_message_has(live: Live, session: Talk, topic: str) -> None:
@@ -255,12 +255,16 @@ async def test_a_node_that_stops_answers_what_it_was_asked_and_says_goodbye() ->
             await session.consume("t", 10)
             await session.delivered(1)
             slow(live, 0.05)
+            before = live.node.submitted
             await session.say("publish", 1, topic="t", body="b")
-            await asyncio.sleep(0.02)
+            while live.node.submitted == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
             stopping = asyncio.get_running_loop().run_in_executor(None, live.stop)
-            assert (await session.hear())["op"] == "published"
+            ops: list[str] = []
             with pytest.raises(websockets.ConnectionClosed) as closed:
-                await session.hear()
+                while True:
+                    ops.append((await session.hear())["op"])
+            assert "published" in ops and "error" not in ops
             assert closed.value.rcvd is not None and closed.value.rcvd.code in (1001, 1012)
             await stopping
     finally:

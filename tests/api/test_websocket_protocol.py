@@ -23,7 +23,7 @@ TEXT, CONT, CLOSE, PING = 1, 0, 8, 9
 
 @pytest.fixture
 def live() -> Iterator[Live]:
-    with Live() as found:
+    with Live(shutdown_timeout_s=30.0) as found:
         httpx.put(f"{found.url}/v1/topics/t").raise_for_status()
         yield found
 
@@ -73,7 +73,7 @@ def rest(sock: socket.socket) -> bytes:
     return said
 
 
-def until(live: Live, name: str, value: float, seconds: float = 8) -> None:
+def until(live: Live, name: str, value: float, seconds: float = 60) -> None:
     """Wait until a metric has this value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -101,11 +101,11 @@ def test_an_upgrade_waits_for_the_answer_before(live: Live) -> None:
     with socket.create_connection(("127.0.0.1", live.port), timeout=10) as sock:
         body = b'{"wait_s": 0.5}'
         path = "POST /v1/topics/t/messages:receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        sock.sendall(f"{path}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        sock.sendall(
+        upgrade = (
             b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
+        sock.sendall(f"{path}Content-Length: {len(body)}\r\n\r\n".encode() + body + upgrade)
         said = rest(sock)
     assert b"101 Switching" not in said
 
@@ -209,8 +209,8 @@ async def _buffered(live: Live) -> int:
 def test_who_is_heard_is_alive_though_its_pong_is_late(live: Live, chatty: bool) -> None:
     with opened(live) as sock:
         protocol = live.run(lambda: _only(live))
-        live.run(lambda: _soon(protocol, 0.4))
-        end, is_cut = time.monotonic() + 3, False
+        live.run(lambda: _soon(protocol, 0.4, 4.0 if chatty else 0.4))
+        end, is_cut = time.monotonic() + (6 if chatty else 60), False
         while time.monotonic() < end and not is_cut:
             if chatty:
                 sock.sendall(frame(TEXT, b'{"op": "cancel", "id": 1}'))
@@ -224,9 +224,9 @@ async def _only(live: Live) -> WebSocketProtocol:
     return found
 
 
-async def _soon(protocol: WebSocketProtocol, seconds: float) -> None:
+async def _soon(protocol: WebSocketProtocol, interval_s: float, timeout_s: float) -> None:
     protocol.stop_keepalive()
-    protocol.ping_interval = protocol.ping_timeout = seconds
+    protocol.ping_interval, protocol.ping_timeout = interval_s, timeout_s
     protocol.schedule_ping()
 
 
@@ -240,7 +240,7 @@ def test_a_stop_is_not_held_up_by_anybody(live: Live, caplog: pytest.LogCaptureF
     half = handshake(live, "Content-Length: 3")
     begun = time.monotonic()
     live.stop()
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20, "whoever holds it up does so for half a minute"
     for sock in (deaf, closing, half):
         sock.close()
     assert not caplog.records

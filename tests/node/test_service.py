@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 
@@ -67,9 +66,10 @@ def test_waiting_for_a_leader_costs_little_and_ends_when_there_is_one() -> None:
         await asyncio.sleep(0.35)
         assert scene.tries <= 5, "a thousand waiting clients must not keep the loop from electing a leader"
         scene.lead(1)
-        started = time.monotonic()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert waiting.done(), "it does not wait for the end of its pause"
         assert await waiting == b"done"
-        assert time.monotonic() - started < 0.05
         scene.node.machine.close()
 
     run(scenario)

@@ -233,9 +233,11 @@ def test_what_cannot_be_now_is_tried_until_the_time_is_over(queue: Face, live: L
             live.node.fail = None
     timer = threading.Timer(0.1, lambda: setattr(live.node, "fail", None))
     live.node.fail = NoQuorum("no majority")
+    patient = type(queue)(live.url, retry=rmq.Retry(total_s=30))
     timer.start()
-    assert queue("publish", "t", 1).duplicate is False
+    assert patient("publish", "t", 1).duplicate is False
     timer.join()
+    patient.close()
 
 
 @contextmanager
