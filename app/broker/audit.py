@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from app.broker import leases, messages
+from app.broker import leases, messages, packs
 from app.broker.digest import bytes_digest, row_digest, to_bytes
-from app.broker.messages import LANE, LATER, SEQUENCE
-from app.broker.rows import ASIDE, DEAD, DELAYED, GROUP, LEASE, MESSAGE, READY, SCHEDULE, SHARED, TURN, Row, Table
+from app.broker.messages import LATER
+from app.broker.rows import (
+    ASIDE,
+    DEAD,
+    DELAYED,
+    GROUP,
+    LANE,
+    LEASE,
+    MESSAGE,
+    PACK,
+    READY,
+    SCHEDULE,
+    SEQUENCE,
+    SHARED,
+    TURN,
+    Row,
+    Table,
+)
 from app.broker.state import (
     LANES,
     SCHEDULES,
@@ -45,7 +61,10 @@ def audit(state: State) -> str:
 
 def _audit_topic(state: State, topic: Topic) -> None:
     """Recompute the topic's digests in place, and check its counts."""
-    stored = MESSAGE.select(state, "WHERE store = ?", (topic.store,))
+    loose = MESSAGE.select(state, "WHERE store = ?", (topic.store,))
+    packed = PACK.select(state, "WHERE store = ?", (topic.store,))
+    assert topic.packs == len(packed)
+    stored = loose + [row for pack in packed for row in packs.rows_in(pack)]
     grouped = GROUP.select(state, "WHERE store = ?", (topic.store,))
     shared = SHARED.select(state, "WHERE store = ?", (topic.store,))
     assert topic.messages == len(stored)
@@ -58,7 +77,7 @@ def _audit_topic(state: State, topic: Topic) -> None:
     assert {row[1]: row[3] for row in grouped} == {lane: lanes.count(lane) for lane in lanes}
     schedules = SCHEDULE.select(state, "WHERE topic = ?", (topic.id,))
     topic.digests = {SCHEDULES: _sum(SCHEDULE, schedules)}
-    topic.digests[topic.store] = _sum(MESSAGE, stored) + _sum(GROUP, grouped) + _sum(SHARED, shared)
+    topic.digests[topic.store] = _sum(MESSAGE, loose) + _sum(PACK, packed) + _sum(GROUP, grouped) + _sum(SHARED, shared)
     is_swept = state.sql.execute("SELECT 1 FROM chore WHERE kind = 2 AND target = ?", (topic.id,)).fetchall()
     for row in stored if not is_swept else ():
         assert messages.needed_by(topic, row[SEQUENCE]) & ~_done(state, topic, row), "a message that nobody needs"

@@ -25,6 +25,8 @@ _WASTE = (
     ("aside", "subscription, state, lane, sequence", "subscription"), ("turn", "subscription, lane", "subscription"),
 )  # fmt: skip
 
+_BODIES = (("message", "body", "lane, sequence"), ("pack", "contents", "first"))
+
 
 def reap(state: State, topic: Topic, ids: Sequence[int]) -> None:
     """Nobody can see the rows of these stores and subscriptions of the topic any more: they are to go."""
@@ -68,22 +70,24 @@ def _reap(state: State, chore: Row, budget: int) -> int:
         state.sql.execute(f"DELETE FROM {table} WHERE ({key}) IN ({some})", (gone, budget))
         if state.sql.rowcount:
             return state.sql.rowcount
-    # length() of a trailing blob is read from the row's header: the body is not loaded.
-    found = state.sql.execute(
-        "SELECT id, length(body) FROM message WHERE store = ? ORDER BY lane, sequence LIMIT ?", (gone, budget)
-    ).fetchall()
-    ids: list[tuple[int]] = []
-    size_bytes = 0
-    for id, body_bytes in found:
-        size_bytes += body_bytes
-        if ids and size_bytes > REAP_BYTES:
-            state.sql.executemany("DELETE FROM message WHERE id = ?", ids)
-            return budget
-        ids.append((id,))
-    state.sql.executemany("DELETE FROM message WHERE id = ?", ids)
-    if not found:
-        _end(state, chore)
-    return max(1, len(found))
+    for table, column, order in _BODIES:
+        # length() of a trailing blob is read from the row's header: the body is not loaded.
+        found = state.sql.execute(
+            f"SELECT id, length({column}) FROM {table} WHERE store = ? ORDER BY {order} LIMIT ?", (gone, budget)
+        ).fetchall()
+        if not found:
+            continue
+        ids: list[tuple[int]] = []
+        size_bytes = 0
+        for id, body_bytes in found:
+            size_bytes += body_bytes
+            if ids and size_bytes > REAP_BYTES:
+                break
+            ids.append((id,))
+        state.sql.executemany(f"DELETE FROM {table} WHERE id = ?", ids)
+        return len(found) if len(ids) == len(found) else budget
+    _end(state, chore)
+    return 1
 
 
 def _sweep(state: State, chore: Row, budget: int) -> int:

@@ -14,9 +14,9 @@ import msgspec
 
 from app.broker import ended, groups, messages, overflow
 from app.broker.commands import Redrive
-from app.broker.messages import BODY, ID, LANE, PUBLISHED_MS, SEQUENCE, Attributes, attributes_of
+from app.broker.messages import Attributes, attributes_of
 from app.broker.results import DeadLetter, Redriven, encode, no_such_topic
-from app.broker.rows import ASIDE, DEAD, READY, Row
+from app.broker.rows import ASIDE, BODY, DEAD, ID, LANE, PUBLISHED_MS, READY, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import is_leased, withdraw
 

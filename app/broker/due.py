@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from app.broker import dead_letters, groups, leases, messages
 from app.broker.leases import Item
-from app.broker.messages import LANE, LATER, SEQUENCE
-from app.broker.rows import ASIDE, DEAD, DELAYED, MESSAGE, READY, Row
+from app.broker.messages import LATER
+from app.broker.rows import ASIDE, DEAD, DELAYED, DUE_MS, LANE, MESSAGE, READY, SEQUENCE, STORE, Row
 from app.broker.settle import give_back
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import withdraw
@@ -93,7 +93,7 @@ def _end_waiting(state: State) -> int:
     if not found:
         return 0
     row = found[0]
-    topic = state.topic_of(row[messages.STORE])
+    topic = state.topic_of(row[STORE])
     if topic is None:
         state.sql.execute("DELETE FROM message WHERE id = ?", row[:1])
     elif row[LANE] == LATER:
@@ -103,7 +103,7 @@ def _end_waiting(state: State) -> int:
         withdraw(state, topic, row)
         if topic.messages == before:
             # Somebody has leased it: it is over when that lease is.
-            MESSAGE.update(state, topic, row, (*row[: messages.DUE_MS], None, *row[messages.DUE_MS + 1 :]))
+            MESSAGE.update(state, topic, row, (*row[:DUE_MS], None, *row[DUE_MS + 1 :]))
     return 1
 
 

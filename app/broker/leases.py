@@ -31,7 +31,7 @@ class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
     due_ms: int
 
 
-class Token(NamedTuple):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """What a token says."""
 
     subscription: int
@@ -61,7 +61,8 @@ def parse(text: str) -> Token | None:
     """What the token says; None when it is none."""
     if not _TOKEN.fullmatch(text):
         return None
-    return Token._make(int(part, 16) for part in text.split("-"))
+    subscription, lease, lane, sequence, deliveries = text.split("-")
+    return Token(int(subscription, 16), int(lease, 16), int(lane, 16), int(sequence, 16), int(deliveries, 16))
 
 
 def grant(

@@ -8,18 +8,16 @@ such row, and the message goes at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from app.broker import groups
+from app.broker import groups, packs
 from app.broker.commands import NewMessage
 from app.broker.results import DeadLetter
-from app.broker.rows import MESSAGE, SHARED, Row
+from app.broker.rows import ATTRIBUTES, BODY, DUE_MS, LANE, MESSAGE, NEVER, SEQUENCE, SHARED, Row
 from app.broker.state import LANES, State, Subscription, Topic
 
-ID, STORE, LANE, SEQUENCE, PUBLISHED_MS, DUE_MS, ATTRIBUTES, BODY = range(8)
-"""The columns of a row."""
 LATER = -1
 """The lane of messages whose time has not come."""
 
@@ -99,7 +97,7 @@ def compose(
 
 def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | None = None) -> None:
     """Store new messages, in the order of their sequences, for all subscriptions, or for one alone."""
-    MESSAGE.insert(state, topic, *rows)
+    packs.store(state, topic, rows)
     topic.messages += len(rows)
     topic.size_bytes += sum(map(size_bytes, rows))
     later = sum(row[LANE] == LATER for row in rows)
@@ -144,7 +142,10 @@ def _lane(state: State, topic: Topic, carried: Attributes) -> int:
 def at(state: State, topic: Topic, lane: int, sequence: int) -> Row | None:
     """The message with this sequence in that lane."""
     found = MESSAGE.select(state, "WHERE store = ? AND lane = ? AND sequence = ?", (topic.store, lane, sequence))
-    return found[0] if found else None
+    if found:
+        return found[0]
+    place = packs.place_of(state, topic, sequence) if topic.packs and lane == packs.PLAIN_LANE else None
+    return None if place is None else packs.rows_at(state, place)[sequence - place.first]
 
 
 def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> list[Row]:
@@ -157,6 +158,9 @@ def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> lis
         tail = "WHERE store = ? AND lane = ? AND sequence IN (SELECT value FROM json_each(?))"
         for row in MESSAGE.select(state, tail, (topic.store, lane, f"[{','.join(map(str, sequences))}]")):
             found[lane, row[SEQUENCE]] = row
+    if len(found) < len(places):
+        missing = [sequence for lane, sequence in places if (lane, sequence) not in found]
+        found.update(((packs.PLAIN_LANE, sequence), row) for sequence, row in packs.find(state, topic, missing).items())
     return [found[place] for place in places]
 
 
@@ -168,16 +172,29 @@ def is_there(state: State, topic: Topic, subscription: Subscription, lane: int, 
 def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room_bytes: int) -> list[Row]:
     """Up to `limit` messages of a lane from the cursor on; the first in any case, the others while there is room."""
     rows: list[Row] = []
-    for row in state.sql.execute(
-        "SELECT id, store, lane, sequence, published_ms, due_ms, attributes, body FROM message"
-        " WHERE store = ? AND lane = ? AND sequence >= ? ORDER BY sequence LIMIT ?",
-        (topic.store, lane, cursor, limit),
-    ):
+    for row in _from_on(state, topic, lane, cursor, limit):
         room_bytes -= size_bytes(row)
         if rows and room_bytes < 0:
             break
         rows.append(row)
+        if len(rows) == limit:
+            break
     return rows
+
+
+def _from_on(state: State, topic: Topic, lane: int, cursor: int, limit: int) -> Iterator[Row]:
+    """The messages of a lane from the cursor on, `limit` at least where there are as many."""
+    is_packed = bool(topic.packs) and lane == packs.PLAIN_LANE
+    while True:
+        found = packs.from_on(state, topic, cursor, 1) if is_packed else []
+        until = found[0].first if found else NEVER
+        if cursor < until:
+            tail = "WHERE store = ? AND lane = ? AND sequence >= ? AND sequence < ? ORDER BY sequence LIMIT ?"
+            yield from MESSAGE.each(state, tail, (topic.store, lane, cursor, until, limit))
+        if not found:
+            return
+        yield from packs.rows_at(state, found[0])[max(0, cursor - until) :]
+        cursor = found[0].end
 
 
 def in_order(state: State, topic: Topic, start: int, limit: int) -> list[tuple[int, int]]:
@@ -186,11 +203,22 @@ def in_order(state: State, topic: Topic, start: int, limit: int) -> list[tuple[i
         "SELECT sequence, lane FROM message WHERE store = ? AND lane = 0 AND sequence >= ? ORDER BY sequence LIMIT ?",
         (topic.store, start, limit),
     ).fetchall()
+    if topic.packs:
+        for place in packs.from_on(state, topic, start, limit // packs.LEAST + 2):
+            plain += [(sequence, packs.PLAIN_LANE) for sequence in range(max(start, place.first), place.end)]
     other = state.sql.execute(
         "SELECT sequence, lane FROM message WHERE store = ? AND lane <> 0 AND sequence >= ? ORDER BY sequence LIMIT ?",
         (topic.store, start, limit),
     ).fetchall()
     return sorted([*plain, *other])[:limit]
+
+
+def published_ms(state: State, topic: Topic, lane: int, sequence: int) -> int:
+    """When a message that is stored was published. Reads no body."""
+    found = state.sql.execute(
+        "SELECT published_ms FROM message WHERE store = ? AND lane = ? AND sequence = ?", (topic.store, lane, sequence)
+    ).fetchall()
+    return int(found[0][0]) if found else packs.published_ms(state, topic, sequence)
 
 
 def last_in_lane(state: State, topic: Topic, lane: int) -> int:
@@ -252,7 +280,9 @@ def delete(state: State, topic: Topic, rows: Sequence[Row]) -> None:
     """Take messages away that nobody needs."""
     if not rows:
         return
-    MESSAGE.delete(state, topic, *rows)
+    loose = packs.take(state, topic, rows) if topic.packs else rows
+    if loose:
+        MESSAGE.delete(state, topic, *loose)
     topic.messages -= len(rows)
     topic.size_bytes -= sum(map(size_bytes, rows))
     for row in rows:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import msgspec
 
 from app.broker import messages
-from app.broker.messages import BODY, ID, LANE, LATER, PUBLISHED_MS, SEQUENCE
+from app.broker.messages import LATER
 from app.broker.results import ReceivedMessage
-from app.broker.rows import DEAD, DELAYED, Row
+from app.broker.rows import BODY, DEAD, DELAYED, ID, LANE, PUBLISHED_MS, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 from app.broker.withdraw import Standing, aside_of, standing
 

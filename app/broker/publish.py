@@ -22,6 +22,7 @@ from app.broker.results import (
     TOPIC_FULL,
     Published,
     PublishedMessage,
+    PublishedRun,
     encode,
     no_such_topic,
     refuse,
@@ -214,6 +215,4 @@ def _again(kept: Run | Mixed) -> bytes:
 
 
 def _answer(run: Run, duplicate: bool = False) -> bytes:
-    ahead = run.first_sequence - run.first_id
-    ids = range(run.first_id, run.first_id + run.count)
-    return encode(Published([PublishedMessage(str(id), id + ahead, duplicate) for id in ids]))
+    return encode(PublishedRun(run.first_id, run.first_sequence, run.count, duplicate))

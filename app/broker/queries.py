@@ -136,14 +136,7 @@ def _info(state: State, found: Topic) -> TopicInfo:
 
 def _oldest_ms(state: State, found: Topic) -> int | None:
     first = messages.in_order(state, found, 0, 1) if found.messages else []
-    if not first:
-        return None
-    # Not the whole row: a list of topics would read as many bodies.
-    rows = state.sql.execute(
-        "SELECT published_ms FROM message WHERE store = ? AND lane = ? AND sequence = ?",
-        (found.store, first[0][1], first[0][0]),
-    ).fetchall()
-    return int(rows[0][0])
+    return messages.published_ms(state, found, first[0][1], first[0][0]) if first else None
 
 
 def _schedule(row: Row) -> ScheduleInfo:

@@ -20,7 +20,6 @@ import msgspec
 
 from app.broker import dedup, ended, groups, leases, messages
 from app.broker.commands import Receive
-from app.broker.messages import BODY, ID, LANE, PUBLISHED_MS, SEQUENCE
 from app.broker.results import (
     KEY_REUSED,
     Received,
@@ -30,7 +29,7 @@ from app.broker.results import (
     no_such_topic,
     refuse,
 )
-from app.broker.rows import ASIDE, Row
+from app.broker.rows import ASIDE, BODY, ID, LANE, PUBLISHED_MS, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 
 RECEIVE_BYTES = 4 << 20

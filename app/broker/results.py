@@ -54,6 +54,21 @@ class Published(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     messages: list[PublishedMessage]
 
 
+class PublishedRun(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """Published in short, as it is on its way: `count` consecutive ids and sequences."""
+
+    first_id: int
+    first_sequence: int
+    count: int
+    duplicate: bool
+
+    def spelled_out(self) -> Published:
+        """The same with each message."""
+        ahead = self.first_sequence - self.first_id
+        ids = range(self.first_id, self.first_id + self.count)
+        return Published([PublishedMessage(str(id), id + ahead, self.duplicate) for id in ids])
+
+
 class DeadLetter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a dead letter comes from: it was handed out `deliveries` times to `subscription` of `topic`, as its message
     `sequence`, and declared dead at `at_ms`."""
@@ -171,13 +186,13 @@ Result = (
 encode = msgspec.msgpack.Encoder().encode
 """A result as bytes."""
 
-_decode = msgspec.msgpack.Decoder(Result).decode
+_decode = msgspec.msgpack.Decoder(Result | PublishedRun).decode
 
 
 def decode(data: bytes) -> Result:
     """The result that `apply` returned as these bytes; `msgspec.MsgspecError` for anything else."""
-    result: Result = _decode(data)
-    return result
+    result: Result | PublishedRun = _decode(data)
+    return result.spelled_out() if isinstance(result, PublishedRun) else result
 
 
 def refuse(code: str, detail: str) -> bytes:

@@ -6,7 +6,7 @@ its columns as SQLite gives them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.broker.digest import row_digest
@@ -66,12 +66,20 @@ class Table:
         for row in rows:
             topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * self.digest(row)
 
+    def each(self, state: State, tail: str, values: Row = ()) -> Iterator[Row]:
+        """The same one by one, as long as nothing else is executed."""
+        for row in state.sql.execute(self._select + tail, values):  # noqa: UP028 # `yield from` would close the cursor.
+            yield row
+
     def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
         """Those that `tail` (WHERE and what follows) says."""
         return state.sql.execute(self._select + tail, values).fetchall()
 
 
 MESSAGE = Table("message", "id, store, lane, sequence, published_ms, due_ms, attributes, body", 1, 1)
+ID, STORE, LANE, SEQUENCE, PUBLISHED_MS, DUE_MS, ATTRIBUTES, BODY = range(8)
+"""The columns of `message`."""
+PACK = Table("pack", "id, store, first, count, published_ms, contents", 1, 1)
 GROUP = Table("message_group", "store, lane, name, messages", 2, 0)
 LEASE = Table("lease", "id, subscription, due_ms, items", 1, 1)
 ASIDE = Table("aside", "subscription, state, lane, sequence, deliveries, nacked, due_ms", 4, 0)
@@ -79,5 +87,7 @@ TURN = Table("turn", "subscription, lane, cursor, turn", 2, 0)
 SHARED = Table("shared", "store, sequence, done", 2, 0)
 SCHEDULE = Table("schedule", "id, topic, name, plan, next_ms", 1, None)
 
+NEVER = 1 << 62
+"""A sequence, or a cursor, behind everything."""
 READY, DELAYED, DEAD = 0, 1, 2
 """States of a row of `aside`."""

@@ -6,6 +6,8 @@ What was published
               message waits in. Lanes 0 to 9 are the priorities, 0 where nobody asked for one; each group of a topic has
               a lane of its own, from 10 on; -1 is for messages whose time has not come. `due_ms`: when it comes, or in
               another lane, when it is over; NULL for nearly all.
+    pack      Plain messages that were published together, in one row (`packs`): `count` of them, the first with this
+              `id`, and as its sequence `first`. A message is here or in `message`.
     message_group  Lanes of groups, and how many messages each holds; the last one takes the row away.
 
 How far each subscription is
@@ -35,7 +37,7 @@ from __future__ import annotations
 
 APPLICATION_ID = 0x524D5142
 """'RMQB' in the file's header: this database is a broker's state."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 SCHEMA = f"""
 BEGIN;
@@ -52,6 +54,15 @@ CREATE TABLE message (
 CREATE UNIQUE INDEX message_in_lane ON message (store, lane, sequence);
 CREATE UNIQUE INDEX message_in_order ON message (store, sequence) WHERE lane <> 0;
 CREATE INDEX message_due ON message (due_ms, sequence) WHERE due_ms IS NOT NULL;
+CREATE TABLE pack (
+    id           INTEGER PRIMARY KEY,
+    store        INTEGER NOT NULL,
+    first        INTEGER NOT NULL,
+    count        INTEGER NOT NULL,
+    published_ms INTEGER NOT NULL,
+    contents     BLOB NOT NULL
+);
+CREATE UNIQUE INDEX pack_in_order ON pack (store, first, count);
 CREATE TABLE message_group (
     store        INTEGER NOT NULL,
     lane         INTEGER NOT NULL,

@@ -76,8 +76,8 @@ class Subscription(msgspec.Struct, array_like=True):
 class Tally(msgspec.Struct, array_like=True, frozen=True):
     """A topic's row of `hot`. `messages` and `size_bytes` (of bodies and attributes): what is stored in `store`.
     `digests`: of its schedules, of the store's rows, and of each subscription's, sums of rows' digests. `slots`: bits
-    that subscriptions have, or have left behind. `shares`: rows of `shared`. While `groups_later` messages with a group
-    have not arrived, none may arrive before `group_due_ms`, lest it overtake another."""
+    that subscriptions have, or have left behind. `shares`: rows of `shared`, `packs`: of `pack`. While `groups_later`
+    messages with a group have not arrived, none may arrive before `group_due_ms`, lest it overtake another."""
 
     next_sequence: int
     messages: int
@@ -86,6 +86,7 @@ class Tally(msgspec.Struct, array_like=True, frozen=True):
     store: int
     slots: int
     shares: int
+    packs: int
     groups_later: int
     group_due_ms: int
     subscriptions: list[Subscription]
@@ -110,17 +111,18 @@ class Topic(msgspec.Struct):
     size_bytes: int = 0
     slots: int = 0
     shares: int = 0
+    packs: int = 0
     groups_later: int = 0
     group_due_ms: int = 0
     row_digest: int = 0
 
     def tally(self) -> bytes:
         """Its row of `hot`."""
-        assert min(self.messages, self.size_bytes, self.shares, self.groups_later) >= 0, self
+        assert min(self.messages, self.size_bytes, self.shares, self.packs, self.groups_later) >= 0, self
         digests = [to_bytes(self.digests[id]) for id in (SCHEDULES, *self.owned())]
         numbers = (self.next_sequence, self.messages, self.size_bytes, digests, self.store)
         group_numbers = (self.groups_later, self.group_due_ms)
-        return _encode((*numbers, self.slots, self.shares, *group_numbers, self.subscriptions))
+        return _encode((*numbers, self.slots, self.shares, self.packs, *group_numbers, self.subscriptions))
 
     def subscription(self, name: str) -> Subscription | None:
         """The one of that name."""
@@ -147,8 +149,8 @@ def topic_from_row(row: tuple[Any, ...]) -> Topic:
     digests = dict(zip(ids, map(from_bytes, tally.digests), strict=True))
     return Topic(
         row[0], row[1], decode_settings(row[2]), row[3], row[4], _encode(row[:5]), tally.store, tally.subscriptions,
-        digests, tally.next_sequence, tally.messages, tally.size_bytes, tally.slots, tally.shares, tally.groups_later,
-        tally.group_due_ms, bytes_digest(_encode(row[:5]) + row[5]),
+        digests, tally.next_sequence, tally.messages, tally.size_bytes, tally.slots, tally.shares, tally.packs,
+        tally.groups_later, tally.group_due_ms, bytes_digest(_encode(row[:5]) + row[5]),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ as long as the topic has groups, since each is put in line.
 
 from __future__ import annotations
 
-from app.broker import chores, groups
+from app.broker import chores, groups, packs
 from app.broker.commands import CreateSubscription, DeleteSubscription
 from app.broker.messages import LATER
 from app.broker.results import (
@@ -61,6 +61,7 @@ def _start(topic: Topic, asked: str | int) -> int:
 def _catch_up(state: State, topic: Topic, new: Subscription) -> None:
     """Count what is there for it already, and put the groups in line."""
     new.backlog = _count(state, topic, "lane = 0", new.start) + _count(state, topic, "lane <> 0", new.start)
+    new.backlog += packs.count_from(state, topic, new.start)
     new.delayed = _count(state, topic, f"lane = {LATER}", new.start)
     has_some = "EXISTS (SELECT 1 FROM message m WHERE m.store = g.store AND m.lane = g.lane AND m.sequence >= ?)"
     lanes = state.sql.execute(

@@ -76,7 +76,7 @@ def purge(state: State, command: Purge) -> bytes:
     answer = encode(Purged(topic.messages))
     chores.reap(state, topic, topic.owned())
     topic.store = state.own(topic)
-    topic.messages = topic.size_bytes = topic.shares = topic.groups_later = 0
+    topic.messages = topic.size_bytes = topic.shares = topic.packs = topic.groups_later = 0
     for each in topic.subscriptions:
         each.id = state.own(topic)
         each.cursors = [topic.next_sequence] * len(each.cursors)

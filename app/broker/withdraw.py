@@ -10,12 +10,9 @@ from __future__ import annotations
 from enum import Enum
 
 from app.broker import ended, groups, messages
-from app.broker.messages import LANE, LATER, SEQUENCE
-from app.broker.rows import ASIDE, DEAD, DELAYED, Row
+from app.broker.messages import LATER
+from app.broker.rows import ASIDE, DEAD, DELAYED, LANE, NEVER, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
-
-NEVER = 1 << 62
-"""A cursor behind everything: that of a group that is not in line, since nothing of it waits."""
 
 
 class Standing(Enum):
@@ -86,4 +83,5 @@ def _cursor(state: State, subscription: Subscription, lane: int) -> int:
     if lane < LANES:
         return subscription.cursors[lane]
     turn = groups.turn_of(state, subscription, lane)
+    # A group that is not in line has nothing that waits.
     return NEVER if turn is None else int(turn[groups.CURSOR])

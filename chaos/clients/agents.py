@@ -32,7 +32,8 @@ MINE = "rmq-chaos."
 """How the names of all topics of a run begin."""
 STREAM, CLASSIC = f"{MINE}stream", f"{MINE}classic"
 """The topic of those with keys, and that of those without."""
-RECEIVE_MAX, BATCH_MAX = 10, 5
+RECEIVE_MAX, BATCH_MAX = 10, 20
+"""A batch of so many lies in a pack (`app.broker.packs`), of which a receive takes a part."""
 PATIENT_S = 8.0
 """A reader waits so long: longer than a pause lasts, so that what a node answers on waking is heard."""
 POLL_EVERY_S, POLL_TIMEOUT_S = 0.1, 0.5
@@ -98,7 +99,7 @@ async def publisher(agent: Agent, over: asyncio.Event) -> None:
     """Unique values with sequence numbers of its own, one at a time or a few at once."""
     caller, count = agent.caller(), 0
     while not over.is_set():
-        size = agent.rng.choice((1, 1, 1, BATCH_MAX))
+        size = agent.rng.choice((1, 1, 1, 1, 1, 1, 1, BATCH_MAX))
         attempt = await publish(agent, caller, STREAM, [{"body": f"{agent.name}-{count + i}"} for i in range(size)])
         count += size
         await agent.pace(attempt.start)

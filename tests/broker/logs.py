@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.broker import Item, Machine, dead_letters, dedup, machine, overflow, receive, schedules, subscriptions
+from app.broker import Item, Machine, dead_letters, dedup, machine, overflow, packs, receive, schedules, subscriptions
 from app.broker.commands import (
     Ack,
     ChangeTopic,
@@ -82,6 +82,10 @@ def narrow(patch: pytest.MonkeyPatch, *, due_too: bool) -> None:
     patch.setattr(dedup, "CLAIMS_MAX", 8)
     patch.setattr(dedup, "SWEEP_ROWS", 3)
     patch.setattr(dedup, "ONCE_WINDOW_MS", 4000)
+    patch.setattr(packs, "LEAST", 2)
+    patch.setattr(packs, "TOGETHER", 2)
+    patch.setattr(packs, "MESSAGES", 3)
+    patch.setattr(packs, "BYTES", 60)
     patch.setattr(receive, "RECEIVE_BYTES", 40)
     patch.setattr(receive, "SKIPS_MAX", 2)
     patch.setattr(overflow, "DROPS_MAX", 6)

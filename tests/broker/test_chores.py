@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import chores, machine
+from app.broker import chores, machine, packs
 from app.broker.commands import CreateSubscription, DeleteSubscription, DeleteTopic, NewMessage, Purge, Tick
 from tests.broker.feed import Feed
 
-TABLES = ("message", "message_group", "lease", "aside", "turn", "shared", "owner", "chore")
+TABLES = ("message", "pack", "message_group", "lease", "aside", "turn", "shared", "owner", "chore")
 
 
 def rows(feed: Feed, *tables: str) -> int:
@@ -19,6 +19,8 @@ def rows(feed: Feed, *tables: str) -> int:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows with an entry, and a row for each message."""
+    monkeypatch.setattr(packs, "LEAST", 1000)
     monkeypatch.setattr(machine, "ROWS_BESIDE", 10)
     monkeypatch.setattr(machine, "ROWS_IN_A_TICK", 20)
 

@@ -89,6 +89,6 @@ def test_the_log_of_an_earlier_release_still_gives_the_same_state(outputs: list[
 
 
 EXPECTED = (
-    "(3024, '64fb29335994f664def5b0b87341dc30') f837b9de280a4eecf9dfd519dec4f6624e3da7fad98cd7d81edb1ae871d6ac33 "
+    "(3024, '06b57f4fb3bcebb77c2b87e947fa7223') f6122f8885c9ce7aa2fc366f27ac76229c9e0302cec0897634ac3b9a66cc7827 "
     "Counts(topics=12, messages=191, size_bytes=4618, claims=257)"
 )

@@ -81,7 +81,7 @@ def test_a_crash_anywhere_leaves_the_old_state_or_the_new(
     for step in range(100):
         for name in os.listdir(os.path.dirname(path)):
             if name.startswith("state.db"):
-                os.unlink(f"{os.path.dirname(path)}/{name}")
+                Path(os.path.dirname(path), name).unlink(missing_ok=True)  # A thread of the install removes waste, too.
         feed = Feed(Machine.open(path))
         feed.create()
         feed.fill(30)

@@ -49,6 +49,7 @@ SITUATIONS = (
     "duplicate message delivered",
     # snapshots
     "snapshot taken",
+    "snapshot with a pack in it",
     "snapshot sent whole",
     "snapshot installed",
     "snapshot installed over a conflicting log",

@@ -7,10 +7,11 @@ checkpoint or, at times, a newer one; a killed process loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from app.broker import Item, Machine, StateFull
+from app.broker import Item, Machine, StateFull, packs
 from app.broker import files as database
 from app.storage.filesystem import FileSystem
 
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 DIRECTORY = "/data"
 STATE_PATH = f"{DIRECTORY}/state"
 MIDDLE_SHARE = 0.03
+
+
+@contextmanager
+def small_packs() -> Iterator[None]:
+    """Two messages make a pack, so that the small batches of a simulation lie in packs, too."""
+    before = packs.LEAST, packs.TOGETHER
+    packs.LEAST = packs.TOGETHER = 2
+    try:
+        yield
+    finally:
+        packs.LEAST, packs.TOGETHER = before
 
 
 class SimMachine(Machine):
@@ -66,6 +78,8 @@ class SimMachine(Machine):
         image = self.serialize()
         position = self.applied_index, self.applied_term, self.configuration
         self.node.world.count("snapshot taken")
+        if self._connection.execute("SELECT 1 FROM pack LIMIT 1").fetchall():
+            self.node.world.count("snapshot with a pack in it")
         if fs.full:
             raise StateFull("simulated: no room for a copy")
         write(fs, path, image)

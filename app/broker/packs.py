@@ -1,0 +1,182 @@
+"""Messages that were published together, in one row of `pack` in place of a row each.
+
+Theory: what a replica spends on a message of a large batch is mostly SQLite's work for its row. So plain messages
+(lane 0, nothing that comes due) of one command, consecutive and small, share a row. To whoever reads them they are the
+rows of `message` that they would be otherwise. Who is done with all of a pack takes one row away. Where a good part of
+it goes, the rest is packed anew; where less goes, the rest becomes rows of `message`, since to write a pack again for
+each of its messages would cost more than it had saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.broker.rows import ATTRIBUTES, BODY, DUE_MS, ID, LANE, MESSAGE, PACK, PUBLISHED_MS, SEQUENCE, Row
+from app.broker.state import State, Topic
+
+PLAIN_LANE = 0
+"""The lane of messages without a group or a priority."""
+MESSAGES, BYTES = 64, 32 << 10
+"""In one pack, at most. Who looks for a message relies on the first: it is part of the format."""
+LEAST = 16
+"""Messages that make a pack."""
+TOGETHER = 8
+"""Messages of a pack that have to go at once for the rest to be packed anew."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[bytes | None, bytes]]).decode
+
+
+class Place(NamedTuple):
+    """A row of `pack` without its contents: the id and the sequence of the first of `size` messages."""
+
+    id: int
+    first: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The sequence behind its last message."""
+        return self.first + self.size
+
+
+# -- coming -------------------------------------------------------------------------------------------------
+
+
+def store(state: State, topic: Topic, rows: Sequence[Row]) -> None:
+    """These messages come, in the order of their sequences: in packs as far as they make any."""
+    loose: list[Row] = []
+    packed: list[Row] = []
+    for run in _runs(rows) if len(rows) >= LEAST else [rows]:
+        if len(run) < LEAST:
+            loose += run
+        else:
+            id, store, _, first, published_ms, *_ = run[0]
+            packed.append((id, store, first, len(run), published_ms, _encode([row[ATTRIBUTES:] for row in run])))
+    if loose:
+        MESSAGE.insert(state, topic, *loose)
+    if packed:
+        PACK.insert(state, topic, *packed)
+        topic.packs += len(packed)
+
+
+def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """The rows, cut where the next one cannot be in a pack with those before."""
+    run: list[Row] = []
+    room_bytes, follows = 0, None
+    for row in rows:
+        is_plain = row[LANE] == PLAIN_LANE and row[DUE_MS] is None
+        size_bytes = len(row[BODY]) + len(row[ATTRIBUTES] or b"")
+        if not is_plain or follows != (row[ID], row[SEQUENCE], row[PUBLISHED_MS]) or size_bytes > room_bytes:
+            if run:
+                yield run
+            run, room_bytes = [], BYTES
+        run.append(row)
+        room_bytes = room_bytes - size_bytes if len(run) < MESSAGES else -1
+        follows = (row[ID] + 1, row[SEQUENCE] + 1, row[PUBLISHED_MS]) if is_plain else None
+    if run:
+        yield run
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+def place_of(state: State, topic: Topic, sequence: int) -> Place | None:
+    """The pack that holds this message."""
+    found = state.sql.execute(
+        "SELECT id, first, count FROM pack WHERE store = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+        (topic.store, sequence),
+    ).fetchall()
+    place = Place(*found[0]) if found else None
+    return place if place is not None and sequence < place.end else None
+
+
+def from_on(state: State, topic: Topic, sequence: int, limit: int) -> list[Place]:
+    """Up to `limit` packs with messages from this sequence on, in order."""
+    found = state.sql.execute(
+        "SELECT id, first, count FROM pack WHERE store = ? AND first > ? AND first + count > ? ORDER BY first LIMIT ?",
+        (topic.store, sequence - MESSAGES, sequence, limit),
+    ).fetchall()
+    return [Place(*row) for row in found]
+
+
+def published_ms(state: State, topic: Topic, sequence: int) -> int:
+    """When a message that lies in a pack was published."""
+    place = place_of(state, topic, sequence)
+    assert place is not None, "a message that is stored is nowhere"
+    return int(state.sql.execute("SELECT published_ms FROM pack WHERE id = ?", (place.id,)).fetchall()[0][0])
+
+
+def count_from(state: State, topic: Topic, sequence: int) -> int:
+    """How many messages lie in packs, from this sequence on."""
+    found = state.sql.execute(
+        "SELECT total(min(count, first + count - ?)) FROM pack WHERE store = ? AND first > ? AND first + count > ?",
+        (sequence, topic.store, sequence - MESSAGES, sequence),
+    ).fetchall()
+    return int(found[0][0])
+
+
+def rows_at(state: State, place: Place) -> list[Row]:
+    """The messages of a pack."""
+    return rows_in(_load(state, place))
+
+
+def rows_in(pack: Row) -> list[Row]:
+    """The messages in a row of `pack`, as rows of `message`."""
+    id, store, first, _, published_ms, contents = pack
+    return [
+        (id + n, store, PLAIN_LANE, first + n, published_ms, None, attributes, body)
+        for n, (attributes, body) in enumerate(_decode(contents))
+    ]
+
+
+def find(state: State, topic: Topic, sequences: Iterable[int]) -> dict[int, Row]:
+    """Those of these messages that lie in packs, by sequence."""
+    found: dict[int, Row] = {}
+    for place, among in _by_place(state, topic, sequences).items():
+        rows = rows_at(state, place)
+        found.update((sequence, rows[sequence - place.first]) for sequence in among)
+    return found
+
+
+def _load(state: State, place: Place) -> Row:
+    return PACK.select(state, "WHERE id = ?", (place.id,))[0]
+
+
+def _by_place(state: State, topic: Topic, sequences: Iterable[int]) -> dict[Place, list[int]]:
+    """Those of these messages that lie in packs, by pack."""
+    found: dict[Place, list[int]] = {}
+    among: list[int] = []
+    first = end = 0
+    for sequence in sequences:
+        if not first <= sequence < end:
+            place = place_of(state, topic, sequence)
+            if place is None:
+                continue
+            first, end = place.first, place.end
+            among = found.setdefault(place, [])
+        among.append(sequence)
+    return found
+
+
+# -- going --------------------------------------------------------------------------------------------------
+
+
+def take(state: State, topic: Topic, rows: Sequence[Row]) -> Sequence[Row]:
+    """These messages go, as far as they lie in packs. -> the others."""
+    plain = [row[SEQUENCE] for row in rows if row[LANE] == PLAIN_LANE and row[DUE_MS] is None]
+    taken: set[int] = set()
+    for place, going in _by_place(state, topic, plain).items():
+        pack = _load(state, place)
+        PACK.delete(state, topic, pack)
+        topic.packs -= 1
+        taken.update(going)
+        left = [row for row in rows_in(pack) if row[SEQUENCE] not in taken] if len(going) < place.size else []
+        if len(going) >= TOGETHER:
+            store(state, topic, left)
+        elif left:
+            MESSAGE.insert(state, topic, *left)
+    return [row for row in rows if row[SEQUENCE] not in taken] if taken else rows
