@@ -1,4 +1,4 @@
-"""What was published: rows of `message`, how they come, how they are read, how they go.
+"""What was published: rows of `message`, some of them in packs; how they come, how they are read, how they go.
 
 A message waits in a lane: that of its priority, that of its group, or `LATER` until its time has come. A subscription
 that is done with a message says so here; who is the last one takes the row away. Who needs a message: each
@@ -144,8 +144,8 @@ def at(state: State, topic: Topic, lane: int, sequence: int) -> Row | None:
     found = MESSAGE.select(state, "WHERE store = ? AND lane = ? AND sequence = ?", (topic.store, lane, sequence))
     if found:
         return found[0]
-    place = packs.place_of(state, topic, sequence) if topic.packs and lane == packs.PLAIN_LANE else None
-    return None if place is None else packs.rows_at(state, place)[sequence - place.first]
+    span = packs.span_of(state, topic, sequence) if topic.packs and lane == packs.PLAIN_LANE else None
+    return None if span is None else packs.rows_at(state, span)[sequence - span.first]
 
 
 def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> list[Row]:
@@ -204,8 +204,8 @@ def in_order(state: State, topic: Topic, start: int, limit: int) -> list[tuple[i
         (topic.store, start, limit),
     ).fetchall()
     if topic.packs:
-        for place in packs.from_on(state, topic, start, limit // packs.LEAST + 2):
-            plain += [(sequence, packs.PLAIN_LANE) for sequence in range(max(start, place.first), place.end)]
+        for span in packs.from_on(state, topic, start, limit // packs.LEAST + 2):
+            plain += [(sequence, packs.PLAIN_LANE) for sequence in range(max(start, span.first), span.end)]
     other = state.sql.execute(
         "SELECT sequence, lane FROM message WHERE store = ? AND lane <> 0 AND sequence >= ? ORDER BY sequence LIMIT ?",
         (topic.store, start, limit),

@@ -5,6 +5,9 @@ Theory: what a replica spends on a message of a large batch is mostly SQLite's w
 rows of `message` that they would be otherwise. Who is done with all of a pack takes one row away. Where a good part of
 it goes, the rest is packed anew; where less goes, the rest becomes rows of `message`, since to write a pack again for
 each of its messages would cost more than it had saved.
+
+Rules of this file: which packs there are follows from the log alone, never from what is applied together. The four
+bounds decide it, so they are part of the format; and who searches relies on `LEAST` and `MESSAGES`.
 """
 
 from __future__ import annotations
@@ -20,17 +23,18 @@ from app.broker.state import State, Topic
 PLAIN_LANE = 0
 """The lane of messages without a group or a priority."""
 MESSAGES, BYTES = 64, 32 << 10
-"""In one pack, at most. Who looks for a message relies on the first: it is part of the format."""
+"""In one pack, at most."""
 LEAST = 16
 """Messages that make a pack."""
 TOGETHER = 8
-"""Messages of a pack that have to go at once for the rest to be packed anew."""
+"""So many messages of a pack have to go at once for the rest to be packed anew; or messages of so many packs, the rests
+of which would be hundreds of rows."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[bytes | None, bytes]]).decode
 
 
-class Place(NamedTuple):
+class Span(NamedTuple):
     """A row of `pack` without its contents: the id and the sequence of the first of `size` messages."""
 
     id: int
@@ -54,13 +58,17 @@ def store(state: State, topic: Topic, rows: Sequence[Row]) -> None:
         if len(run) < LEAST:
             loose += run
         else:
-            id, store, _, first, published_ms, *_ = run[0]
-            packed.append((id, store, first, len(run), published_ms, _encode([row[ATTRIBUTES:] for row in run])))
+            packed.append(_pack(run))
     if loose:
         MESSAGE.insert(state, topic, *loose)
     if packed:
         PACK.insert(state, topic, *packed)
         topic.packs += len(packed)
+
+
+def _pack(run: Sequence[Row]) -> Row:
+    id, store_id, _, first, now_ms, *_ = run[0]
+    return (id, store_id, first, len(run), now_ms, _encode([row[ATTRIBUTES:] for row in run]))
 
 
 def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -84,30 +92,30 @@ def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
 # -- reading ------------------------------------------------------------------------------------------------
 
 
-def place_of(state: State, topic: Topic, sequence: int) -> Place | None:
+def span_of(state: State, topic: Topic, sequence: int) -> Span | None:
     """The pack that holds this message."""
     found = state.sql.execute(
         "SELECT id, first, count FROM pack WHERE store = ? AND first <= ? ORDER BY first DESC LIMIT 1",
         (topic.store, sequence),
     ).fetchall()
-    place = Place(*found[0]) if found else None
-    return place if place is not None and sequence < place.end else None
+    span = Span(*found[0]) if found else None
+    return span if span is not None and sequence < span.end else None
 
 
-def from_on(state: State, topic: Topic, sequence: int, limit: int) -> list[Place]:
+def from_on(state: State, topic: Topic, sequence: int, limit: int) -> list[Span]:
     """Up to `limit` packs with messages from this sequence on, in order."""
     found = state.sql.execute(
         "SELECT id, first, count FROM pack WHERE store = ? AND first > ? AND first + count > ? ORDER BY first LIMIT ?",
         (topic.store, sequence - MESSAGES, sequence, limit),
     ).fetchall()
-    return [Place(*row) for row in found]
+    return [Span(*row) for row in found]
 
 
 def published_ms(state: State, topic: Topic, sequence: int) -> int:
     """When a message that lies in a pack was published."""
-    place = place_of(state, topic, sequence)
-    assert place is not None, "a message that is stored is nowhere"
-    return int(state.sql.execute("SELECT published_ms FROM pack WHERE id = ?", (place.id,)).fetchall()[0][0])
+    span = span_of(state, topic, sequence)
+    assert span is not None, "a message that is stored is nowhere"
+    return int(state.sql.execute("SELECT published_ms FROM pack WHERE id = ?", (span.id,)).fetchall()[0][0])
 
 
 def count_from(state: State, topic: Topic, sequence: int) -> int:
@@ -119,9 +127,12 @@ def count_from(state: State, topic: Topic, sequence: int) -> int:
     return int(found[0][0])
 
 
-def rows_at(state: State, place: Place) -> list[Row]:
-    """The messages of a pack."""
-    return rows_in(_load(state, place))
+def rows_at(state: State, span: Span) -> list[Row]:
+    """The messages of a pack, not to be changed. The last one that was asked for is remembered, as mostly the next
+    message that somebody looks for is in it, too; what lies in a span never changes, and never comes again."""
+    if state.unpacked is None or state.unpacked[0] != span:
+        state.unpacked = span, rows_in(_load(state, span))
+    return state.unpacked[1]
 
 
 def rows_in(pack: Row) -> list[Row]:
@@ -136,28 +147,28 @@ def rows_in(pack: Row) -> list[Row]:
 def find(state: State, topic: Topic, sequences: Iterable[int]) -> dict[int, Row]:
     """Those of these messages that lie in packs, by sequence."""
     found: dict[int, Row] = {}
-    for place, among in _by_place(state, topic, sequences).items():
-        rows = rows_at(state, place)
-        found.update((sequence, rows[sequence - place.first]) for sequence in among)
+    for span, among in _by_span(state, topic, sequences).items():
+        rows = rows_at(state, span)
+        found.update((sequence, rows[sequence - span.first]) for sequence in among)
     return found
 
 
-def _load(state: State, place: Place) -> Row:
-    return PACK.select(state, "WHERE id = ?", (place.id,))[0]
+def _load(state: State, span: Span) -> Row:
+    return PACK.select(state, "WHERE id = ?", (span.id,))[0]
 
 
-def _by_place(state: State, topic: Topic, sequences: Iterable[int]) -> dict[Place, list[int]]:
+def _by_span(state: State, topic: Topic, sequences: Iterable[int]) -> dict[Span, list[int]]:
     """Those of these messages that lie in packs, by pack."""
-    found: dict[Place, list[int]] = {}
+    found: dict[Span, list[int]] = {}
     among: list[int] = []
     first = end = 0
     for sequence in sequences:
         if not first <= sequence < end:
-            place = place_of(state, topic, sequence)
-            if place is None:
+            span = span_of(state, topic, sequence)
+            if span is None:
                 continue
-            first, end = place.first, place.end
-            among = found.setdefault(place, [])
+            first, end = span.first, span.end
+            among = found.setdefault(span, [])
         among.append(sequence)
     return found
 
@@ -168,15 +179,16 @@ def _by_place(state: State, topic: Topic, sequences: Iterable[int]) -> dict[Plac
 def take(state: State, topic: Topic, rows: Sequence[Row]) -> Sequence[Row]:
     """These messages go, as far as they lie in packs. -> the others."""
     plain = [row[SEQUENCE] for row in rows if row[LANE] == PLAIN_LANE and row[DUE_MS] is None]
-    taken: set[int] = set()
-    for place, going in _by_place(state, topic, plain).items():
-        pack = _load(state, place)
+    by_span = _by_span(state, topic, plain)
+    for span, going in by_span.items():
+        pack = _load(state, span)
         PACK.delete(state, topic, pack)
         topic.packs -= 1
-        taken.update(going)
-        left = [row for row in rows_in(pack) if row[SEQUENCE] not in taken] if len(going) < place.size else []
-        if len(going) >= TOGETHER:
+        gone = set(going)
+        left = [row for row in rows_in(pack) if row[SEQUENCE] not in gone] if len(gone) < span.size else []
+        if max(len(gone), len(by_span)) >= TOGETHER:
             store(state, topic, left)
         elif left:
             MESSAGE.insert(state, topic, *left)
+    taken = {sequence for going in by_span.values() for sequence in going}
     return [row for row in rows if row[SEQUENCE] not in taken] if taken else rows

@@ -66,14 +66,14 @@ class Table:
         for row in rows:
             topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * self.digest(row)
 
+    def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
+        """Those that `tail` (WHERE and what follows) says."""
+        return state.sql.execute(self._select + tail, values).fetchall()
+
     def each(self, state: State, tail: str, values: Row = ()) -> Iterator[Row]:
         """The same one by one, as long as nothing else is executed."""
         for row in state.sql.execute(self._select + tail, values):  # noqa: UP028 # `yield from` would close the cursor.
             yield row
-
-    def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
-        """Those that `tail` (WHERE and what follows) says."""
-        return state.sql.execute(self._select + tail, values).fetchall()
 
 
 MESSAGE = Table("message", "id, store, lane, sequence, published_ms, due_ms, attributes, body", 1, 1)

@@ -1,13 +1,14 @@
 """The queue's tables, on one page.
 
 What was published
-    message   Written once; deleted when no subscription needs it any more. `id` counts in the order of publishing over
-              all topics. `store`: the topic's messages as a whole; a purge gives the topic a new one. `lane`: what the
-              message waits in. Lanes 0 to 9 are the priorities, 0 where nobody asked for one; each group of a topic has
-              a lane of its own, from 10 on; -1 is for messages whose time has not come. `due_ms`: when it comes, or in
-              another lane, when it is over; NULL for nearly all.
-    pack      Plain messages that were published together, in one row (`packs`): `count` of them, the first with this
-              `id`, and as its sequence `first`. A message is here or in `message`.
+    message   Written once, or when its pack is taken apart; deleted when no subscription needs it any more. `id` counts
+              in the order of publishing over all topics. `store`: the topic's messages as a whole; a purge gives the
+              topic a new one. `lane`: what the message waits in. Lanes 0 to 9 are the priorities, 0 where nobody asked
+              for one; each group of a topic has a lane of its own, from 10 on; -1 is for messages whose time has not
+              come. `due_ms`: when it comes, or in another lane, when it is over; NULL for nearly all.
+    pack      Plain messages that were published together, in one row (`packs`): `count` of them with consecutive ids
+              and sequences from `id` and `first` on; `contents`: [[attributes, body], …]. A message is here or in
+              `message`, never in both.
     message_group  Lanes of groups, and how many messages each holds; the last one takes the row away.
 
 How far each subscription is

@@ -175,6 +175,8 @@ class State:
         """Nothing has its time before; maybe nothing has it then."""
         self.woken: dict[str, None] = {}
         """Topics that went, or in which something became ready to be handed out, in this transaction, in that order."""
+        self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None
+        """The pack that was read last, and its messages as rows (`packs`)."""
         self.may_drop_more = False
         """Of the entry that is being applied: whether it may still drop messages beyond what it needs (`overflow`)."""
         self._names: dict[str, Topic] = {}

@@ -84,8 +84,8 @@ def narrow(patch: pytest.MonkeyPatch, *, due_too: bool) -> None:
     patch.setattr(dedup, "ONCE_WINDOW_MS", 4000)
     patch.setattr(packs, "LEAST", 2)
     patch.setattr(packs, "TOGETHER", 2)
-    patch.setattr(packs, "MESSAGES", 3)
-    patch.setattr(packs, "BYTES", 60)
+    patch.setattr(packs, "MESSAGES", 6)
+    patch.setattr(packs, "BYTES", 100)
     patch.setattr(receive, "RECEIVE_BYTES", 40)
     patch.setattr(receive, "SKIPS_MAX", 2)
     patch.setattr(overflow, "DROPS_MAX", 6)
@@ -111,7 +111,7 @@ class Author:
         }
         self._groups = random.choice([[None], [None, "g", "h"], [None, None, None, "g"], ["g", "g", "h", None]])
         self._rarely = {name: random.choice([2, 8, 8, 1000]) for name in ("headers", "dedup", "delay", "ttl", "key")}
-        self._sizes = random.choice([[1, 1, 1, 2, 3, 5], [1], [1, 4, 12]])
+        self._sizes = random.choice([[1, 1, 1, 2, 3, 5], [1], [1, 4, 12, 20]])
         self._steps_ms = random.choice(STEPS_MS)
         self._is_forgetful = random.choice([10, 30])
         self._lately: list[bytes] = []
@@ -234,7 +234,7 @@ class Author:
 
     def receive(self) -> Receive:
         random = self._random
-        count, auto_ack = random.choice([1, 1, 2, 3, 6]), self._one_in(3)
+        count, auto_ack = random.choice([1, 1, 2, 3, 6, 12]), self._one_in(3)
         lease_ms, key = random.choice([None, None, 1, 2000]), self._key()
         topic = self._topic()
         return Receive(topic, self._subscription(topic), count, auto_ack, lease_ms, key, self._one_in(2))

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from app.broker import chores
-from app.broker.commands import CreateSubscription, DeleteTopic, NewMessage, Publish, Purge, Tick
+from app.broker.commands import CreateSubscription, DeleteSubscription, DeleteTopic, NewMessage, Publish, Purge, Tick
 from app.broker.packs import BYTES, LEAST, MESSAGES, TOGETHER
 from tests.broker.feed import START_MS, Feed
 
@@ -92,6 +92,37 @@ def test_one_by_one_a_pack_is_taken_apart_once(feed: Feed) -> None:
     for left in range(MESSAGES - 1, -1, -1):
         feed.ack(*feed.lease())
         assert (sizes(feed), loose(feed)) == ([], left)
+
+
+def test_an_ack_over_many_packs_packs_what_it_leaves(feed: Feed) -> None:
+    """Else it would write a row for each of them."""
+    feed.publish(*bodies(0, TOGETHER * MESSAGES))
+    held = feed.lease(TOGETHER * MESSAGES)
+    feed.ack(*held[::MESSAGES])
+    assert (sizes(feed), loose(feed)) == ([MESSAGES - 1] * TOGETHER, 0)
+    feed.ack(*held[1 :: 2 * MESSAGES])
+    assert (sizes(feed), loose(feed)) == ([MESSAGES - 1] * (TOGETHER // 2), (MESSAGES - 2) * TOGETHER // 2)
+
+
+def test_a_pack_that_was_read_before_part_of_it_went_is_read_again(feed: Feed) -> None:
+    feed.publish(*bodies(0, MESSAGES))
+    held = feed.lease(MESSAGES)
+    feed.nack(held[-1])
+    feed.ack(*held[:TOGETHER])
+    feed.nack(*held[TOGETHER:-1])
+    assert feed.bodies() == bodies(TOGETHER, MESSAGES)
+
+
+def test_a_subscription_that_goes_takes_along_what_it_alone_had_kept(feed: Feed) -> None:
+    feed.one(CreateSubscription("t", "slow"))
+    feed.publish(*bodies(0, 3 * MESSAGES))
+    assert feed.bodies(MESSAGES + TOGETHER) == bodies(0, MESSAGES + TOGETHER)
+    assert sizes(feed) == [MESSAGES] * 3
+    feed.one(DeleteSubscription("t", "slow"))
+    while feed.machine.next_due_ms <= feed.now_ms:
+        feed.tick()
+    assert feed.stored() == 2 * MESSAGES - TOGETHER
+    assert feed.bodies() == bodies(MESSAGES + TOGETHER, 3 * MESSAGES)
 
 
 def test_a_dead_letter_leaves_its_pack(feed: Feed) -> None:

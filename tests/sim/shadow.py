@@ -13,13 +13,15 @@ from app.raft import HardState
 class Shadow:
     """`terms[i]`: of the durable entry `base + 1 + i`; what lies at or below `base` is in the durable state."""
 
-    __slots__ = ("base", "former", "hard_state", "incarnation", "installing", "pending", "terms")
+    __slots__ = ("base", "former", "hard_state", "incarnation", "installing", "pending", "reached", "terms")
 
     def __init__(self) -> None:
         self.base = 0
         self.terms: list[int] = []
         self.hard_state = HardState()
         self.pending: list[WriteJob] = []
+        self.reached: dict[int, int] = {}
+        """By term: the last entry at its furthest while the disk was in that term."""
         self.incarnation = 0
         self.installing = False
         """A snapshot is being put in force: the log is about to be dropped."""
@@ -51,13 +53,19 @@ class Shadow:
                     self.terms.clear()
                 del self.terms[keep:]
                 self.terms += [entry.term for entry in job.entries]
+            self._reach()
         self.pending.clear()
+
+    def _reach(self) -> None:
+        term = self.hard_state.term
+        self.reached[term] = max(self.reached.get(term, 0), self.last)
 
     def reset(self, index: int) -> None:
         """The log begins anew after `index`."""
         self.base = index
         self.terms.clear()
         self.installing = False
+        self._reach()
 
     def surely_last(self) -> int:
         """The last entry that no pending write may have replaced."""
