@@ -342,7 +342,7 @@ class Checks:
             raise Violation(DURABLE_FIRST, f"node {node.id} speaks in term {reply.term}, which is not on its disk")
         # Where the disk is in a later term already, that term's leader may have replaced these entries, even within the
         # same sync. Jobs become durable in order, so it held them before; the reply is as one that was long on its way.
-        held = node.shadow.last if reply.term == on_disk else node.shadow.reached.get(reply.term, 0)
+        held = node.shadow.last if reply.term == on_disk else node.shadow.reached_since(reply.term)
         if reply.match_index > held:
             raise Violation(
                 DURABLE_FIRST, f"node {node.id} acknowledges entries up to {reply.match_index}; its disk holds {held}"

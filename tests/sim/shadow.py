@@ -56,6 +56,10 @@ class Shadow:
             self._reach()
         self.pending.clear()
 
+    def reached_since(self, term: int) -> int:
+        """The last entry at its furthest since the disk was in that term; it may have skipped it for a later one."""
+        return max((last for each, last in self.reached.items() if each >= term), default=0)
+
     def _reach(self) -> None:
         term = self.hard_state.term
         self.reached[term] = max(self.reached.get(term, 0), self.last)
