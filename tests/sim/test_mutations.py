@@ -28,7 +28,7 @@ CAUGHT_BY = {
     "commit_beyond_match": {checks.COMMITTED_STAYS, checks.DURABLE_FIRST},
     "acknowledge_beyond_match": {checks.COMMITTED_STAYS, checks.COMPLETENESS, checks.DURABLE_FIRST},
     "reads_without_confirmation": {checks.FRESH_READS},
-    "snapshot_keeps_old_log": {checks.LOG_MATCHING, checks.DURABLE_STAYS, CONVERGENCE},
+    "snapshot_keeps_old_log": {checks.LOG_MATCHING, checks.DURABLE_STAYS, CONVERGENCE, CRASHED},
     "compact_before_checkpoint": {checks.CHECKPOINT_FIRST},
     "wiped_disk_votes": {checks.COMPLETENESS, checks.ONE_VOTE},
     "wiped_disk_keeps_its_match": {CONVERGENCE, checks.COMPLETENESS, checks.DURABLE_FIRST},
