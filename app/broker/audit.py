@@ -64,9 +64,11 @@ def _audit_topic(state: State, topic: Topic) -> None:
     loose = MESSAGE.select(state, "WHERE store = ?", (topic.store,))
     packed = PACK.select(state, "WHERE store = ?", (topic.store,))
     assert topic.packs == len(packed)
+    stored = list(loose)
     for pack in packed:
-        assert packs.LEAST <= pack[3] == len(packs.rows_in(pack)) <= packs.MESSAGES
-    stored = loose + [row for pack in packed for row in packs.rows_in(pack)]
+        rows = packs.rows_in(pack)
+        assert packs.LEAST <= pack[3] == len(rows) <= packs.MESSAGES
+        stored += rows
     grouped = GROUP.select(state, "WHERE store = ?", (topic.store,))
     shared = SHARED.select(state, "WHERE store = ?", (topic.store,))
     assert topic.messages == len(stored)

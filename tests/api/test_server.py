@@ -345,7 +345,9 @@ def test_stopping_ends_long_polls_with_an_answer() -> None:
         assert wire.answer()[0] == 200
         wire.send(receive(20))
         until_asked(served)
+        started = time.monotonic()
         served.stop()
+        assert time.monotonic() - started < 2.5
         status, _, body = wire.answer()
         assert (status, json.loads(body)) == (200, {"messages": []})
         assert idle.closes(3)

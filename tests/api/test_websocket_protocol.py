@@ -240,7 +240,7 @@ def test_a_stop_is_not_held_up_by_anybody(live: Live, caplog: pytest.LogCaptureF
     half = handshake(live, "Content-Length: 3")
     begun = time.monotonic()
     live.stop()
-    assert time.monotonic() - begun < 20, "whoever holds it up does so for half a minute"
+    assert time.monotonic() - begun < 4
     for sock in (deaf, closing, half):
         sock.close()
     assert not caplog.records

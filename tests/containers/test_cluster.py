@@ -18,9 +18,7 @@ from tests.containers.stack import Stack
 NODES = {"RMQ_CLASSIC_TIMEOUT_MS": "8000"}
 """A machine that is held up for a moment is to answer all the same."""
 ANSWERED_AGAIN_S = 1.0
-STOPPED_S = 12.0
-took_s: list[float] = []
-"""Of each kill, until the next publish was acknowledged."""
+STOPPED_S = 5.0
 
 
 @pytest.fixture
@@ -46,12 +44,12 @@ def test_the_leader_is_killed_and_a_second_later_it_goes_on(stack: Stack, topic:
     killed = time.monotonic()
     attempts = [f"after {attempt}" for attempt in range(1000)]
     acknowledged = next(text for text in attempts if is_acknowledged(stack, others[round_ % 2], topic, text))
-    took_s.append(time.monotonic() - killed)
+    took_s = time.monotonic() - killed
     stack.docker("start", leader)
     stack.wait_ready([leader])
     taken = stack.drain(leader, topic)
     assert taken[0] == "before" and taken[-1] == acknowledged
-    assert round_ < 2 or min(took_s) < ANSWERED_AGAIN_S, "of each kill the chaos list asks for that, on a quiet machine"
+    assert took_s < ANSWERED_AGAIN_S, f"the first publish after the kill was acknowledged after {took_s:.2f} s"
 
 
 def test_all_are_killed_at_once_while_a_client_writes_and_nothing_acknowledged_is_lost(

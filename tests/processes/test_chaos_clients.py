@@ -33,7 +33,7 @@ def test_a_leader_kill_under_load_is_recorded_and_found_right(tmp_path: Path) ->
     assert sum(isinstance(record, Final) for record in records) == 3
     assert {record.node for record in records if isinstance(record, Status)} == {0, 1, 2}
     leaders = {record.node for record in records if isinstance(record, Status) and record.role == "Leader"}
-    assert len(leaders) >= 2
+    assert len(leaders) == 2
 
 
 async def _load(cluster: LocalCluster, path: Path) -> list[Record]:

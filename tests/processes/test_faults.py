@@ -168,11 +168,12 @@ def test_without_a_majority_nobody_leads_and_every_request_is_answered(cluster: 
             cluster.kill(node)
     wait_until(lambda: status_of(cluster, leader)["role"] != "Leader", "the lonely leader steps down")
     port = cluster.ports[leader]
+    started = time.monotonic()
     publish = httpx.put(url(port, "/message"), json={"topic": "t", "message": "m"}, timeout=15)
     assert (publish.status_code, publish.json()) == (503, {"success": False})
     consume = httpx.get(url(port, "/message/t"), timeout=15)
     assert (consume.status_code, consume.json()) == (503, {"success": False})
-    assert all(each.elapsed.total_seconds() < 4 for each in (publish, consume)), "not as late as other routes may be"
+    assert time.monotonic() - started < 2 * 0.9 + 0.3
     for node in range(3):
         if node != leader:
             cluster.start(node)
@@ -202,7 +203,7 @@ def test_sigterm_ends_a_long_poll_and_exits_with_0(cluster: LocalCluster) -> Non
         process = cluster.processes[leader]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-        assert time.monotonic() - started < 15, "the poll would wait for 20 s"
+        assert time.monotonic() - started < 5
         poll.join(30)
     assert [answer.status_code for answer in answers] in ([200], [503])
 

@@ -86,7 +86,7 @@ def test_a_stuck_disk_does_not_hold_up_the_end(tmp_path: Path, spoilt: str) -> N
         started = time.monotonic()
         os.kill(node.process.pid, signal.SIGTERM)
         assert node.process.wait(50) == 0, node.said()
-        assert time.monotonic() - started < 30, "the disk is stuck for a minute"
+        assert time.monotonic() - started < 5
     finally:
         node.end()
 
