@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from bench import loads
 from bench.counting import Countdown
 from bench.figures import Figures, Key, ratio
 from bench.goals import GOALS, Goal, goals_of, verdict
@@ -119,7 +122,9 @@ class Made:
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.key)
-def test_each_load_counts_what_its_clients_did_and_closes_them(load: object) -> None:
+def test_each_load_counts_what_its_clients_did_and_closes_them(load: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = itertools.count()
+    monkeypatch.setattr(loads, "time", SimpleNamespace(perf_counter=lambda: next(readings) / 1000))
     queue: list[int] = []
     made: list[Made] = []
 
