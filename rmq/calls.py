@@ -203,7 +203,9 @@ def _settle(how: How, topic: str, tokens: Sequence[str], fields: Mapping[str, An
     def read(found: Any) -> list[Settled]:
         return [Settled(**each) for each in found["results"]]
 
-    return _call("POST", _topic(topic, f"messages:{how}"), read, body, keyed=False)
+    # A nack that is sent again may find the message with somebody else; its key tells that it was done. The others are
+    # answered as before without one.
+    return _call("POST", _topic(topic, f"messages:{how}"), read, body, keyed=how == "nack")
 
 
 def peek(

@@ -46,6 +46,8 @@ class FakeNode:
         """Raised by every operation and barrier."""
         self.lost = 0
         """So many commands take effect, but their answers are lost (unless they may be retried)."""
+        self.meanwhile: bytes | None = None
+        """A command of somebody else, between one whose answer is lost and its retry."""
         self.hangs = False
         """Operations never end."""
         self.slow_s = 0.0
@@ -68,6 +70,8 @@ class FakeNode:
             self.lost -= 1
             if not retry:
                 raise OutcomeUnknown("the answer was lost")
+            if self.meanwhile is not None:
+                self.apply(self.meanwhile)
             result = self.apply(command)
         if self.slow_s:
             await asyncio.sleep(self.slow_s)

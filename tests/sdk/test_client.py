@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import rmq
+from app.broker.commands import Receive, encode
 from app.node.errors import DiskFull, NoQuorum
 from rmq import errors
 from tests.api.conftest import Live
@@ -97,6 +98,17 @@ def test_ack_nack_extend(queue: Face) -> None:
     assert (lost.value.tokens, lost.value.code) == ([b.token], "lease_lost")
     queue("ack", again)
     assert queue("topic", "t").messages == 0
+
+
+def test_a_nack_is_done_though_its_answer_was_lost_and_another_has_the_message_by_now(queue: Face, live: Live) -> None:
+    queue("publish", "t", "a")
+    [held] = queue("receive", "t")
+    live.node.lost, live.node.meanwhile = 1, encode(Receive("t", auto_ack=False))
+    try:
+        queue("nack", held)
+    finally:
+        live.node.lost, live.node.meanwhile = 0, None
+    assert queue("topic", "t").subscriptions[0].leased == 1
 
 
 def test_what_is_done_already_cannot_be_acked(queue: Face) -> None:
