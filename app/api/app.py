@@ -143,7 +143,7 @@ class Api(FastAPI):
         return [route.operation for route in routes if route.matches(scope)[0] is not Match.NONE]
 
 
-def create_app(node: Node, settings: Settings) -> FastAPI:
+def create_app(node: Node, settings: Settings) -> Api:
     """The application over a node.
 
     `node`: the facade of `app.node`; nothing of it is called before the first request. `settings`:

@@ -90,12 +90,15 @@ async def respond_streaming(answer: Streaming, call: Call, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def respond(answer: Answer, send: Send) -> None:
-    """Send a complete answer. 204 carries neither body nor length (RFC 9110, 8.6)."""
+def head_of(answer: Answer) -> list[Header]:
+    """All headers of a complete answer."""
     if answer.status == 204:
         assert not answer.body
-        headers = [*answer.headers, NO_SNIFF]
-    else:
-        headers = [*answer.headers, NO_SNIFF, (b"content-length", b"%d" % len(answer.body))]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        return [*answer.headers, NO_SNIFF]
+    return [*answer.headers, NO_SNIFF, (b"content-length", b"%d" % len(answer.body))]
+
+
+async def respond(answer: Answer, send: Send) -> None:
+    """Send a complete answer. 204 carries neither body nor length (RFC 9110, 8.6)."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": head_of(answer)})
     await send({"type": "http.response.body", "body": answer.body})

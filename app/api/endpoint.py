@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 
-from app.api.calls import Call, ClientGone, Receive, Scope, Send, Streaming, respond, respond_streaming
+from app.api.calls import Answer, Call, ClientGone, Receive, Scope, Send, Streaming, respond, respond_streaming
 from app.api.classic import refusal
 from app.api.metrics import RouteMeter
 from app.api.operations import Operation
@@ -33,8 +33,16 @@ class Endpoint:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, parameters: tuple[str, ...]) -> None:
         """Answer one request; `parameters` are what stands in the path's placeholders."""
-        started_s = time.perf_counter()
         call = Call(scope, receive, parameters)
+        answer = await self.answer(call)
+        if isinstance(answer, Streaming):
+            await respond_streaming(answer, call, send)
+        elif answer is not None:
+            await respond(answer, send)
+
+    async def answer(self, call: Call) -> Answer | Streaming | None:
+        """What the handler makes of it; None where there is nobody to answer any more."""
+        started_s = time.perf_counter()
         try:
             answer = await self._handler(call)
         except Problem as problem:
@@ -42,19 +50,15 @@ class Endpoint:
         except NodeError as error:
             answer = self._refuse(problem_of(error))
         except ClientGone:
-            return
+            return None
         except asyncio.CancelledError:
             # The server cancels what is still in flight when its time to stop is over.
             answer = self._refuse(stopped())
         except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            _log.exception("%s %s failed", call.scope["method"], call.scope["path"])
             answer = self._refuse(Problem("internal", CODES["internal"].example))
-        if isinstance(answer, Streaming):
-            self._observe(200, time.perf_counter() - started_s)
-            await respond_streaming(answer, call, send)
-        else:
-            await respond(answer, send)
-            self._observe(answer.status, time.perf_counter() - started_s)
+        self._observe(200 if isinstance(answer, Streaming) else answer.status, time.perf_counter() - started_s)
+        return answer
 
 
 class HotPaths:

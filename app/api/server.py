@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
 
-from app.api.server_protocol import limited_protocol
+from app.api.app import Api
+from app.api.short_way import protocol
 from app.api.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     return sockets
 
 
-def build_server(app: FastAPI, settings: Settings) -> Server:
+def build_server(app: Api, settings: Settings) -> Server:
     """A server for the application on `settings.me.client_bind`; `await server.serve()` runs it.
 
     Of the settings request_timeout_s, body_limit_bytes and shutdown_timeout_s are read, too.
@@ -76,7 +76,7 @@ def build_server(app: FastAPI, settings: Settings) -> Server:
         host=bind.host,
         port=bind.port,
         loop="uvloop",
-        http=limited_protocol(settings.request_timeout_s),
+        http=protocol(settings.request_timeout_s, settings.body_limit_bytes, app.hot_paths),
         ws=WebSocketProtocol,
         ws_max_size=settings.body_limit_bytes,
         ws_per_message_deflate=False,

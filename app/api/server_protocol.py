@@ -19,7 +19,6 @@ import asyncio
 import resource
 from typing import Any
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.problems import CODES, Problem, problem_answer
@@ -41,7 +40,7 @@ class _Refused(Exception):
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. `request_timeout_s` is set by `limited_protocol`."""
+    """One connection. `request_timeout_s` is set by `short_way.protocol`."""
 
     request_timeout_s = 10.0
 
@@ -127,8 +126,12 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _Refused
 
     def on_headers_complete(self) -> None:
-        """The head is over; the application may begin."""
+        """The head is over."""
         self._in_head = False
+        self.begin_request()
+
+    def begin_request(self) -> None:
+        """The application may begin."""
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -237,9 +240,3 @@ def most_connections() -> int:
     """How many clients may be connected."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, files // 2)
-
-
-def limited_protocol(request_timeout_s: float) -> type[LimitedProtocol]:
-    """The protocol class for uvicorn's `http` setting."""
-    assert issubclass(httptools.HttpParserCallbackError, httptools.HttpParserError)
-    return type("LimitedProtocol", (LimitedProtocol,), {"request_timeout_s": request_timeout_s})

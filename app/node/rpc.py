@@ -24,6 +24,7 @@ from app.node.errors import (
     ShuttingDown,
 )
 from app.node.runner import NotLeading
+from app.node.waiting import at_most
 from app.transport import Frame, PeerNetwork
 
 
@@ -81,12 +82,12 @@ class Rpc:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (peer, future)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            return OutcomeUnknown(f"node {peer} did not answer within {timeout_s:.2f} s")
+            outcome: Outcome | None = await at_most(timeout_s, future)
         finally:
             self._waiting.pop(number, None)
+        if outcome is None:
+            return OutcomeUnknown(f"node {peer} did not answer within {timeout_s:.2f} s")
+        return outcome
 
     def give_up(self, peer: int, why: str) -> None:
         """No answer is to be expected from this peer any more."""

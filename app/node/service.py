@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -23,6 +22,7 @@ from app.node.protocols import Disk
 from app.node.rpc import Method, Outcome, Rpc
 from app.node.runner import GroupRunner, NotLeading
 from app.node.status import ROLE_NAMES, MemberStatus, NodeStatus
+from app.node.waiting import at_most, resolver
 from app.raft import NotLeader, decode, encode
 from app.raft.messages import AnyMessage, AppendEntries
 from app.transport import Frame, PeerNetwork
@@ -54,7 +54,7 @@ class Node:
             on_lost=self._on_lost,
         )
         self.rpc = Rpc(self.network, self._serve)
-        self._changed: asyncio.Event = asyncio.Event()
+        self._waiting_for_news: set[asyncio.Future[None]] = set()
         self._last_leader: int | None = None
         self._ready_at: int | None = None
         self._started_at = time.monotonic()
@@ -101,15 +101,14 @@ class Node:
             outcome = await self._try(Method.READ_INDEX, b"", left_s)
             if isinstance(outcome, bytes):
                 applied = asyncio.get_running_loop().create_future()
-                token = self.runner.when_applied(int.from_bytes(outcome, "big"), _resolver(applied))
+                token = self.runner.when_applied(index := int.from_bytes(outcome, "big"), resolver(applied))
                 try:
-                    async with asyncio.timeout(deadline - time.monotonic()):
-                        await applied
-                    return
-                except TimeoutError:
-                    break
+                    await at_most(deadline - time.monotonic(), applied)
                 finally:
                     self.runner.forget(token)
+                if self.runner.applied_index >= index:
+                    return
+                break
             if isinstance(outcome, Overloaded):
                 raise outcome
             await self._leader_may_change(left_s)
@@ -145,12 +144,11 @@ class Node:
         if leader != self.id:
             return await self.rpc.ask(leader, method, body, timeout_s)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._serve(method, body, _resolver(future))
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
+        self._serve(method, body, resolver(future))
+        outcome: Outcome | None = await at_most(timeout_s, future)
+        if outcome is None:
             return OutcomeUnknown(f"no majority confirmed it within {timeout_s:.2f} s; it may still happen")
+        return outcome
 
     def _no_quorum(self, waited_s: float) -> NoQuorum:
         return NoQuorum(
@@ -160,11 +158,12 @@ class Node:
 
     async def _leader_may_change(self, left_s: float) -> None:
         pause_s = LEADERLESS_PAUSE_S if self.leader_id() is None else PAUSE_S
+        news = asyncio.get_running_loop().create_future()
+        self._waiting_for_news.add(news)
         try:
-            async with asyncio.timeout(min(pause_s, left_s)):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+            await at_most(min(pause_s, left_s), news)
+        finally:
+            self._waiting_for_news.discard(news)
 
     # -- the serving side of operations -----------------------------------------------------------------
 
@@ -285,15 +284,5 @@ class Node:
             if self._last_leader is not None:
                 self.rpc.give_up(self._last_leader, f"node {leader} leads now, and node {self._last_leader} is silent")
             self._last_leader = leader
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-
-def _resolver(future: asyncio.Future[Any]) -> Callable[[Any], None]:
-    """A callback that resolves `future`, unless its waiter has gone."""
-
-    def resolve(outcome: Any) -> None:
-        if not future.done():
-            future.set_result(outcome)
-
-    return resolve
+        for news in self._waiting_for_news:
+            resolver(news)(None)

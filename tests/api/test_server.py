@@ -358,14 +358,23 @@ def test_a_port_in_use_is_an_error_to_whoever_started_the_server(patient: Live) 
         asyncio.run(listen("127.0.0.1", patient.port, 1))
 
 
-def test_what_hangs_when_time_is_over_is_told_that_the_outcome_is_unknown() -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [b"DELETE /v1/topics/t HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /message/t HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ids=["general way", "short way"],
+)
+def test_what_hangs_when_time_is_over_is_told_that_the_outcome_is_unknown(request_: bytes) -> None:
     served = Live(shutdown_timeout_s=1.0)
     served.start()
 
     with Wire(served) as wire:
         served.node.hangs = True
-        wire.send(b"DELETE /v1/topics/t HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.send(request_)
         until_asked(served)
         served.stop()
-        status, _, body = wire.answer()
-        assert (status, code(body), json.loads(body)["outcome"]) == (503, "shutting_down", "unknown")
+        status, headers, body = wire.answer()
+        if request_.startswith(b"GET /message"):
+            assert (headers["rmq-code"], headers["rmq-outcome"]) == ("shutting_down", "unknown")
+        else:
+            assert (code(body), json.loads(body)["outcome"]) == ("shutting_down", "unknown")
+        assert status == 503

@@ -27,6 +27,7 @@ class Group:
         log = SimpleNamespace(last_index=0)
         self.core = SimpleNamespace(leader=None, leader_id=None, role=Role.FOLLOWER, term=1, log=log)
         self.held: set[int] = set()
+        self.applied_index = 0
 
     def when_applied(self, index: int, _done: Callable[[None], None]) -> int:
         self.held.add(index)

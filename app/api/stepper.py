@@ -1,0 +1,43 @@
+"""A coroutine that runs without a task.
+
+Theory: a task begins in the loop's next round, and carries a name, a context and a place among all tasks. What only
+waits for futures needs none of it: it is stepped at once, and again whenever the future that it waits for is done.
+Whatever asks for the current task (`asyncio.timeout`) does not work in it: `app.node.waiting` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Stepper:
+    """One coroutine. `ended(self)` is called at its end, whatever that is; what it raises goes to who steps it: the
+    first time the caller of `step`, then the loop, which logs it."""
+
+    __slots__ = ("_coroutine", "_ended", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[Stepper], None]) -> None:
+        self._coroutine, self._ended = coroutine, ended
+        self._waits_for: asyncio.Future[Any] | None = None
+
+    def step(self, _: object = None) -> None:
+        """Go on, until it waits for something or ends."""
+        try:
+            self._waits_for = waits_for = self._coroutine.send(None)
+        except StopIteration:
+            self._ended(self)
+        except BaseException:
+            self._ended(self)
+            raise
+        else:
+            if waits_for is None:  # asyncio.sleep(0)
+                asyncio.get_running_loop().call_soon(self.step)
+            else:
+                waits_for._asyncio_future_blocking = False  # As a task would: its `await` has handed it over.
+                waits_for.add_done_callback(self.step)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Let what it waits for raise CancelledError; False where it does not wait. As `asyncio.Task.cancel`."""
+        return self._waits_for is not None and self._waits_for.cancel(msg)
