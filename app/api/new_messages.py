@@ -36,6 +36,7 @@ _header_name = re.compile(HEADER_NAME_PATTERN.encode())
 _decode_plain = msgspec.json.Decoder(schemas.PlainPublish).decode
 _decode = msgspec.json.Decoder(schemas.Publish).decode
 _QUOTED = {name: b'"%s"' % name.encode() for name in schemas.Message.__struct_fields__}
+_BESIDE = (b'"op"', b'"id"', b'"topic"', b'"messages"', b'"atomic"')
 _MALFORMED = (ValueError, RecursionError, msgspec.MsgspecError)
 
 
@@ -90,7 +91,7 @@ def messages_in(sent: schemas.Publish, body: bytes, defaults: Defaults = NO_DEFA
         return [new_message(sent, "", defaults)], True
     if any(_has(sent, name) for name in _QUOTED):
         raise _either()
-    _refuse_repeated(body, sent.messages)
+    _refuse_repeated(body, sent.messages, sent)
     found = [new_message(item, f" - at `$.messages[{n}]`", defaults) for n, item in enumerate(sent.messages)]
     return found, sent.atomic is not False
 
@@ -164,14 +165,23 @@ def _has(sent: schemas.ScheduledMessage, name: str) -> bool:
     return getattr(sent, name) is not UNSET
 
 
-def _refuse_repeated(body: bytes, items: Sequence[schemas.ScheduledMessage]) -> None:
-    """A name that stands there more often than it was decoded is repeated, or stands in a message's own value."""
+def _refuse_repeated(body: bytes, items: Sequence[schemas.ScheduledMessage], *around: schemas.Publish) -> None:
+    """A name that stands there more often than it was decoded is repeated, or stands in a message's own value. None is
+    where there are no more colons than fields."""
+    if body.count(b":") <= sum(map(_fields, (*items, *around))):
+        return
     for name, quoted in _QUOTED.items():
         if body.count(quoted) > sum(_has(item, name) for item in items):
             refuse_duplicates(body)
             return
-    if body.count(b'"messages"') > 1 or body.count(b'"atomic"') > 1:
+    if any(body.count(quoted) > 1 for quoted in _BESIDE):
         refuse_duplicates(body)
+
+
+def _fields(sent: msgspec.Struct) -> int:
+    """How many fields were sent, the one that tells its kind included."""
+    values = msgspec.structs.astuple(sent)
+    return len(values) - values.count(UNSET) + (sent.__struct_config__.tag is not None)
 
 
 def _either() -> Problem:

@@ -6,9 +6,9 @@ as long as anything comes from it, not only the pong that may stand behind megab
 a connection sees to it that it is cut soon, though its client may have left much unread.
 
 Rules of this file: of uvicorn's internals only these are touched: `conn`, `queue`, `frames`, `curr_msg_data_type`,
-`handshake_initiated`, `handshake_complete`, `close_sent`, `read_paused`, `writable`, `pending_ping_payload`,
-`transport`, `loop`, and the methods overridden below. `tests/api/test_websocket_protocol.py` fails where an upgrade of
-uvicorn changes one.
+`handshake_initiated`, `handshake_complete`, `close_sent`, `disconnected`, `read_paused`, `writable`,
+`pending_ping_payload`, `transport`, `loop`, and the methods overridden below. `tests/api/test_websocket_protocol.py`
+fails where an upgrade of uvicorn changes one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ CUT_S = 3.0
 STOP_CUT_S = 1.0
 """The same while the server stops."""
 TOO_BIG = 1009
+TOGETHER_BYTES = 64 << 10
+"""So much leaves in one write; as much as a transport holds before it asks to wait."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -40,7 +42,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._rest = b""
         self._is_feeding = self._heard = False
-        self._fragments = 0
+        self._fragments = self._unsent_bytes = 0
+        self._is_leaving = False
         self._cut_timer: asyncio.TimerHandle | None = None
 
     # What comes
@@ -159,6 +162,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """What the application says. Raises OSError when nobody hears it any more."""
+        if message["type"] == "websocket.send" and self.handshake_complete and not self.close_sent:
+            await self._say(message["text"].encode())
+            return
         try:
             await super().send(message)
         except RuntimeError:
@@ -170,3 +176,28 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = True
         if message["type"] == "websocket.close":
             self._cut_later(CUT_S)
+
+    async def _say(self, text: bytes) -> None:
+        """A frame joins those that wait: all that are said in one turn of the loop leave together."""
+        await self.writable.wait()
+        if self.disconnected:
+            raise ClientDisconnected
+        try:
+            self.conn.send_text(text)
+        except InvalidState:
+            raise ClientDisconnected from None
+        self._unsent_bytes += len(text)
+        if self._unsent_bytes >= TOGETHER_BYTES:
+            self._send_now()
+        elif not self._is_leaving:
+            self._is_leaving = True
+            self.loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._is_leaving = False
+        self._send_now()
+
+    def _send_now(self) -> None:
+        self._unsent_bytes = 0
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
