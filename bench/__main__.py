@@ -6,24 +6,19 @@ The first parts go round in runs, with a table at the end; the others print what
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
-import shlex
 import signal
-import sqlite3
 import sys
-from pathlib import Path
 
 import uvloop
 
 from bench.backlog import backlog
 from bench.cluster import LocalCluster
 from bench.figures import Figures
+from bench.machine import head, now
 from bench.peers.choice import NAMES, chosen
 from bench.peers.peer import Peer
 from bench.polls import polls
-from bench.report import Head, markdown, save
+from bench.report import markdown, save
 from bench.rounds import PARTS, Plan, measure
 from bench.waiting import waiting
 
@@ -66,8 +61,7 @@ def _options() -> argparse.Namespace:
 
 
 def _rounds(options: argparse.Namespace, names: list[str], parts: frozenset[str]) -> None:
-    peers, figures, notes = chosen(names), Figures(), list[str]()
-    time = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    peers, figures, notes, time = chosen(names), Figures(), list[str](), now()
     plan = Plan(options.runs, options.seconds, options.kills, options.backlog, parts)
     try:
         measure(peers, plan, figures, notes)
@@ -78,29 +72,9 @@ def _rounds(options: argparse.Namespace, names: list[str], parts: frozenset[str]
 def _tell(peers: list[Peer], plan: Plan, figures: Figures, notes: list[str], time: str) -> None:
     """The report of what there is, also where the measurement broke off."""
     seen = {key.peer for key in figures.values}
-    head = Head(
-        time, f"python -m bench {shlex.join(sys.argv[1:])}".strip(), _machine(),
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; {plan.runs} runs",
-        {peer.key: peer.name for peer in peers if peer.key in seen}, notes,
-    )  # fmt: skip
-    print(f"\n{markdown(head, figures)}")
-    print(f"All values: {save(head, figures)}")
-
-
-def _machine() -> str:
-    """The processor, its cores, the memory and the system, as far as they can be told."""
-    told = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    memory = [int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
-    system = [line.partition("=")[2].strip('"') for line in _lines("/etc/os-release") if line.startswith("PRETTY_NAME")]
-    parts = [*told[:1], f"{os.cpu_count()} cores", *(f"{each:.0f} GB" for each in memory), *system[:1]]
-    return ", ".join([*parts, f"{platform.system()} {platform.release()} {platform.machine()}"])
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+    told = head(time, plan.runs, {peer.key: peer.name for peer in peers if peer.key in seen}, notes)
+    print(f"\n{markdown(told, figures)}")
+    print(f"All values: {save(told, figures)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Three nodes as local processes on free ports, in a directory that goes away."""
+"""Nodes, three by default, as local processes on free ports, in a directory that goes away."""
 
 from __future__ import annotations
 
@@ -85,6 +85,11 @@ class LocalCluster:
                 return found
         except (OSError, urllib.error.URLError, ValueError):
             return None
+
+    def term(self) -> int:
+        """The leader's term: how many elections there were; 0 when it does not answer."""
+        status = self.status(self.wait_for_leader())
+        return int(status["term"]) if status else 0
 
     def create_topic(self, topic: str) -> None:
         """Create a topic through the leader."""

@@ -34,6 +34,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         return await self._answer
 
+    async def expect(self, request: bytes, expected: int) -> bytes:
+        """The same. -> the body; RuntimeError where the answer has another status."""
+        status, answer = await self.request(request)
+        if status != expected:
+            raise RuntimeError(f"{request[:60]!r} was answered {status}: {answer[:200]!r}")
+        return answer
+
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         head, found, rest = self._buffer.partition(b"\r\n\r\n")

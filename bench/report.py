@@ -1,4 +1,4 @@
-"""The report: the tables of a run as Markdown, and all its values as JSON. Pure, but for `save`.
+"""The report: the tables of a run as Markdown, and all its values as JSON. Pure, but for what writes.
 
 The first table holds what RMQ does against its goals, the second what is no rate, the third the peers beside it.
 """
@@ -65,10 +65,15 @@ def as_json(head: Head, figures: Figures) -> str:
 
 def save(head: Head, figures: Figures, folder: Path = FOLDER) -> Path:
     """Write both. -> the path of the JSON."""
+    return write(head, as_json(head, figures), markdown(head, figures), folder)
+
+
+def write(head: Head, values: str, tables: str, folder: Path = FOLDER) -> Path:
+    """The values as JSON, the tables beside it. -> the path of the JSON."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{head.time.replace(':', '').replace(' ', '-')}.json"
-    path.write_text(as_json(head, figures), encoding="utf-8")
-    path.with_suffix(".md").write_text(markdown(head, figures), encoding="utf-8")
+    path.write_text(values, encoding="utf-8")
+    path.with_suffix(".md").write_text(tables, encoding="utf-8")
     return path
 
 
@@ -81,10 +86,9 @@ def _rates(figures: Figures) -> list[str]:
                 continue
             p50, p99 = (median(figures.of(RMQ, load.key, size, unit)) for unit in ("p50_ms", "p99_ms"))
             goals = goals_of(load.key, size)
-            cells = [load.what, f"{size:,} B", f"{median(rates):,.0f}", _spread(rates, 0), f"{p50:.2f}", f"{p99:.2f}"]
-            rows.append(_row([*cells, ", ".join(map(str, goals)), verdict(goals, figures)]))
-    titles = ["RMQ", "size", "messages/s, median", "min - max", "p50 ms", "p99 ms", "goal", ""]
-    return [*_titles(titles), *rows] if rows else []
+            cells = [load.what, f"{size:,} B", f"{median(rates):,.0f}", spread(rates, 0), f"{p50:.2f}", f"{p99:.2f}"]
+            rows.append([*cells, ", ".join(map(str, goals)), verdict(goals, figures)])
+    return table(["RMQ", "size", "messages/s, median", "min - max", "p50 ms", "p99 ms", "goal", ""], rows)
 
 
 def _others(figures: Figures) -> list[str]:
@@ -97,8 +101,8 @@ def _others(figures: Figures) -> list[str]:
             shown = f"{median(values):,.{digits}f}"
             cells = [text, f"{shown} {'' if unit in ('ratio', 'count') else unit.upper() if unit == 'mb' else unit}"]
             goal = ", ".join(map(str, goals))
-            rows.append(_row([*cells, _spread(values, digits), str(len(values)), goal, verdict(goals, figures)]))
-    return [*_titles(["RMQ", "median", "min - max", "of", "goal", ""]), *rows] if rows else []
+            rows.append([*cells, spread(values, digits), str(len(values)), goal, verdict(goals, figures)])
+    return table(["RMQ", "median", "min - max", "of", "goal", ""], rows)
 
 
 def _peers(head: Head, figures: Figures) -> list[str]:
@@ -107,10 +111,8 @@ def _peers(head: Head, figures: Figures) -> list[str]:
     if len(head.names) < 2:
         return lines
     for size in (100, 1000):
-        lines += _titles([f"{size:,} B", *COLUMNS])
-        for peer, name in head.names.items():
-            lines.append(_row([name, *_cells(figures, peer, size)]))
-        lines.append("")
+        rows = [[name, *_cells(figures, peer, size)] for peer, name in head.names.items()]
+        lines += [*table([f"{size:,} B", *COLUMNS], rows), ""]
     lines.append("In brackets: RMQ's figure divided by the peer's, the median of the runs' ratios.")
     lines.append("Of rates more is better; of times, memory and CPU less.")
     return lines
@@ -128,13 +130,12 @@ def _cells(figures: Figures, peer: str, size: int) -> Iterator[str]:
         yield shown if compared is None else f"{shown} ({compared:.2f})"
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
+def spread(values: Sequence[float], digits: int) -> str:
+    """The smallest and the largest."""
     return f"{min(values):,.{digits}f} - {max(values):,.{digits}f}"
 
 
-def _titles(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), _row(["---"] * len(cells))]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; none where it has no rows."""
+    lines = [titles, ["---"] * len(titles), *rows] if rows else []
+    return ["| " + " | ".join(cells) + " |" for cells in lines]

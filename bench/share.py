@@ -51,7 +51,7 @@ def publishing(topic: str, batch: int) -> Work:
     request = request_bytes("POST", f"/v1/topics/{topic}/messages", body)
 
     async def publish(connection: Connection) -> None:
-        await _ask(connection, request, 201)
+        await connection.expect(request, 201)
 
     return publish
 
@@ -62,9 +62,9 @@ def receiving(topic: str, batch: int) -> Work:
     request = request_bytes("POST", f"{path}:receive", json.dumps({"max": batch}).encode())
 
     async def receive(connection: Connection) -> None:
-        tokens = _token.findall(await _ask(connection, request, 200))
+        tokens = _token.findall(await connection.expect(request, 200))
         ack = b'{"tokens":["%b"]}' % b'","'.join(tokens)
-        acked = (await _ask(connection, request_bytes("POST", f"{path}:ack", ack), 200)).count(b'"ok":true')
+        acked = (await connection.expect(request_bytes("POST", f"{path}:ack", ack), 200)).count(b'"ok":true')
         if acked != batch:
             raise RuntimeError(f"{acked} messages were received and acked, not {batch}")
 
@@ -82,10 +82,3 @@ async def fill(port: int, topic: str, messages: int) -> None:
             print(f"\r{shown:,} of {messages:,} messages   ", end="", flush=True)
 
     await share(port, FILL_CLIENTS, -(-messages // FILL_BATCH), publishing(topic, FILL_BATCH), tell)
-
-
-async def _ask(connection: Connection, request: bytes, expected: int) -> bytes:
-    status, answer = await connection.request(request)
-    if status != expected:
-        raise RuntimeError(f"{request[:60]!r} was answered {status}: {answer[:200]!r}")
-    return answer

@@ -79,8 +79,7 @@ class Rmq(ByClients):
 
     def term(self) -> int:
         """The leader's term: how many elections there were."""
-        status = self.cluster.status(self.cluster.wait_for_leader())
-        return int(status["term"]) if status else 0
+        return self.cluster.term()
 
 
 class HttpClient:
@@ -95,14 +94,14 @@ class HttpClient:
     async def publish(self, count: int) -> None:
         """One request of `count` messages."""
         body = self._message if count == 1 else {"messages": [self._message] * count}
-        await self._ask(self._made("", count, body), 201)
+        await self._connection.expect(self._made("", count, body), 201)
 
     async def consume(self, count: int) -> int:
         """Two requests: receive, and ack."""
-        tokens = _token.findall(await self._ask(self._made(":receive", count, {"max": count}), 200))
+        tokens = _token.findall(await self._connection.expect(self._made(":receive", count, {"max": count}), 200))
         if tokens:
             body = b'{"tokens":["%b"]}' % b'","'.join(tokens)
-            acked = await self._ask(request_bytes("POST", f"{self._path}:ack", body), 200)
+            acked = await self._connection.expect(request_bytes("POST", f"{self._path}:ack", body), 200)
             if acked.count(b'"ok":true') != len(tokens):
                 raise RuntimeError(f"an ack was refused: {acked[:200]!r}")
         return len(tokens)
@@ -114,12 +113,6 @@ class HttpClient:
             found = request_bytes("POST", self._path + action, json.dumps(body).encode())
             self._requests[action, count] = found
         return found
-
-    async def _ask(self, request: bytes, expected: int) -> bytes:
-        status, answer = await self._connection.request(request)
-        if status != expected:
-            raise RuntimeError(f"{request[:60]!r} was answered {status}: {answer[:200]!r}")
-        return answer
 
     def close(self) -> None:
         """Hang up."""
