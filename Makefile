@@ -1,7 +1,7 @@
 # Two commands do all: `make run` and `make test`. What each does stands in scripts/.
 PYTHON ?= python3
 SEEDS ?= 500
-export SEEDS ARGS PEERS SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS ATTACH
+export SEEDS ARGS PEERS SCALE SCENARIO SEED SECONDS NODES LIST PLANTED CHECK REGRESSIONS ATTACH
 
 .DEFAULT_GOAL := help
 .PHONY: run local stop clean build test lint sim bench chaos chaos-clean help
@@ -30,7 +30,7 @@ sim: ## the simulated world over SEEDS seeds (SEEDS=500)
 lint: ## style
 	@$(PYTHON) -m scripts lint
 
-bench: ## rates, failover times and costs of three local nodes, against their goals; PEERS=rabbitmq,nats,etcd,pysyncobj beside them
+bench: ## rates, failover and costs of three local nodes against their goals; PEERS=rabbitmq,nats,etcd,pysyncobj beside them; SCALE=1: how it scales
 	@$(PYTHON) -m scripts bench
 
 chaos: ## break containers, prove that nothing is lost: SCENARIO= SEED= SECONDS= NODES=, LIST=1, REGRESSIONS=1, PLANTED=all, CHECK=folder

@@ -1,4 +1,4 @@
-"""`python -m bench`: RMQ's figures against its goals, and with --peers those of others beside them.
+"""`python -m bench`: RMQ's figures against its goals, with --peers those of others beside them; or how it scales.
 
 The first parts go round in runs, with a table at the end; the others print what they find as they go.
 """
@@ -15,54 +15,53 @@ from bench.backlog import backlog
 from bench.cluster import LocalCluster
 from bench.figures import Figures
 from bench.machine import head, now
-from bench.peers.choice import NAMES, chosen
+from bench.options import MORE, options
+from bench.peers.choice import chosen
 from bench.peers.peer import Peer
 from bench.polls import polls
 from bench.report import markdown, save
 from bench.rounds import PARTS, Plan, measure
+from bench.scale import report as scaled
+from bench.scale import run as scale
+from bench.scale.sweeps import Samples
 from bench.waiting import waiting
 
-MORE = ("backlog", "polls", "waiting")
 
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run."""
-    options = _options()
+    wanted = options(arguments, __doc__)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    names = [name for name in options.peers.split(",") if name]
-    if unknown := set(names) - set(NAMES):
-        raise SystemExit(f"--peers knows {', '.join(NAMES)}, not {', '.join(sorted(unknown))}.")
-    wanted = options.only or [*PARTS, *(() if names else MORE)]
-    parts = frozenset(wanted) & PARTS.keys()
-    if parts:
-        _rounds(options, names, parts)
+    if wanted.scale:
+        return _scale(wanted)
+    if parts := frozenset(wanted.only) & PARTS.keys():
+        _rounds(wanted, parts)
     more = {
-        "backlog": lambda cluster: backlog(cluster, options.backlog),
-        "polls": lambda cluster: polls(cluster, options.pairs, options.seconds),
-        "waiting": lambda cluster: waiting(cluster, options.backlog, options.pairs),
+        "backlog": lambda cluster: backlog(cluster, wanted.backlog),
+        "polls": lambda cluster: polls(cluster, wanted.pairs, wanted.seconds),
+        "waiting": lambda cluster: waiting(cluster, wanted.backlog, wanted.pairs),
     }
     for name in MORE:
-        if name in wanted:
+        if name in wanted.only:
             print(f"\n{name}:")
             with LocalCluster() as cluster:
                 uvloop.run(more[name](cluster))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--peers", default="", help=f"with commas: {', '.join(NAMES)}")
-    parser.add_argument("--runs", type=int, default=5, help="of each load (default 5)")
-    parser.add_argument("--seconds", type=float, default=3, help="length of each load (default 3)")
-    parser.add_argument("--kills", type=int, default=20, help="faults of each kind, in all runs together (default 20)")
-    parser.add_argument("--backlog", type=int, default=1_000_000, help="messages that wait (default 1000000)")
-    parser.add_argument("--pairs", type=int, default=5, help="turns of a full and an empty topic (default 5)")
-    parser.add_argument("--only", action="append", choices=(*PARTS, *MORE), help="one part alone; may be repeated")
-    return parser.parse_args()
+def _scale(wanted: argparse.Namespace) -> None:
+    """The report is of what there is, also where the measurement broke off."""
+    samples: Samples = {}
+    notes, time = list[str](), now()
+    try:
+        scale.grow(scale.Plan(wanted.runs, wanted.seconds, wanted.backlog, wanted.only), samples, notes)
+    finally:
+        told = head(time, wanted.runs, {}, notes)
+        print(f"\n{scaled.markdown(told, samples)}")
+        print(f"All values and pictures: {scaled.save(told, samples, wanted.pictures)}")
 
 
-def _rounds(options: argparse.Namespace, names: list[str], parts: frozenset[str]) -> None:
-    peers, figures, notes, time = chosen(names), Figures(), list[str](), now()
-    plan = Plan(options.runs, options.seconds, options.kills, options.backlog, parts)
+def _rounds(wanted: argparse.Namespace, parts: frozenset[str]) -> None:
+    peers, figures, notes, time = chosen(wanted.peers), Figures(), list[str](), now()
+    plan = Plan(wanted.runs, wanted.seconds, wanted.kills, wanted.backlog, parts)
     try:
         measure(peers, plan, figures, notes)
     finally:

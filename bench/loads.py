@@ -17,11 +17,15 @@ FILL_CLIENTS, FILL_BATCH = 4, 500
 LOOK_AGAIN_S = 0.01
 
 
-class Client(Protocol):
-    """One connection. Both methods return when all of it is acknowledged; they raise when it is not."""
+class Publisher(Protocol):
+    """One connection. What it does returns when all of it is acknowledged, and raises when it is not."""
 
     async def publish(self, count: int) -> None:
         """Publish `count` messages, as one request or as many without waiting in between."""
+
+
+class Client(Publisher, Protocol):
+    """One that consumes, too."""
 
     async def consume(self, count: int) -> int:
         """Take up to `count` messages, and settle them. -> how many there were; 0 when none came for a while."""
@@ -86,6 +90,15 @@ class Tally:
         self.messages += messages
         self.latencies_s.append(self.last - sent)
 
+    @classmethod
+    def together(cls, tallies: Sequence[Tally]) -> Tally:
+        """Several as one: the time between them does not count."""
+        whole = cls()
+        whole.messages = sum(each.messages for each in tallies)
+        whole.latencies_s = [latency for each in tallies for latency in each.latencies_s]
+        whole.last = whole.started + sum(each.last - each.started for each in tallies)
+        return whole
+
     def taken(self) -> Taken:
         """What came of it."""
         if not self.messages:
@@ -121,12 +134,12 @@ async def run(load: Load, connect: Connect, seconds: float) -> Taken:
             client.close()
 
 
-async def publish(clients: Sequence[Client], batch: int, seconds: float, most: int | None = None) -> Tally:
+async def publish(clients: Sequence[Publisher], batch: int, seconds: float, most: int | None = None) -> Tally:
     """Publish for so long, or until `most` messages are published."""
     tally, begun = Tally(), 0
     end = tally.started + seconds
 
-    async def go_on(client: Client) -> None:
+    async def go_on(client: Publisher) -> None:
         nonlocal begun
         while (sent := time.perf_counter()) < end and (most is None or begun < most):
             begun += batch

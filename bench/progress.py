@@ -19,6 +19,10 @@ class Progress:
     def step(self, text: str) -> None:
         """The next step, in words."""
         self._done += 1
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """What goes on within this step."""
         now = time.monotonic()
         if self._live:
             print(f"\r\033[K{bar(self._done, self._steps)} {text}"[:110], end="", file=sys.stderr, flush=True)

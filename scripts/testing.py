@@ -73,11 +73,15 @@ def sim() -> None:
 
 
 def bench() -> None:
-    """The loads against three local nodes; with PEERS against those of others, too. ARGS goes to its command line."""
+    """The loads against three local nodes; with PEERS against those of others, too; with SCALE how RMQ scales.
+
+    ARGS goes to its command line.
+    """
     python = str(virtualenv.ensure("requirements-dev.txt"))
     named = os.environ.get("PEERS", "")
     peers.ensure(named.split(","))
-    options = ([f"--peers={named}"] if named else []) + shlex.split(os.environ.get("ARGS", ""))
+    options = ([f"--peers={named}"] if named else []) + (["--scale"] if os.environ.get("SCALE") else [])
+    options += shlex.split(os.environ.get("ARGS", ""))
     _call([python, "-m", "bench", *options], "The measurement failed.")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +19,7 @@ from bench.progress import bar
 from bench.report import OTHERS, Head, as_json, markdown
 from bench.rounds import rotated, share
 from bench.websocket import frame
+from tests.bench.made import Made, clock
 
 NAMED = {"rmq": "RMQ", "etcd": "etcd"}
 HEAD = Head("2026-01-31 12:00:00", "python -m bench", "a machine", "Python", NAMED, ["no NATS"])
@@ -101,30 +100,9 @@ def test_a_bar() -> None:
     assert bar(1, 2) == "█" * 12 + "░" * 12 + " 1 of 2"
 
 
-class Made:
-    """A client of a queue in memory."""
-
-    def __init__(self, queue: list[int]) -> None:
-        self.queue, self.is_open = queue, True
-
-    async def publish(self, count: int) -> None:
-        await asyncio.sleep(0)
-        self.queue += [0] * count
-
-    async def consume(self, count: int) -> int:
-        await asyncio.sleep(0)
-        taken = min(count, len(self.queue))
-        del self.queue[:taken]
-        return taken
-
-    def close(self) -> None:
-        self.is_open = False
-
-
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.key)
 def test_each_load_counts_what_its_clients_did_and_closes_them(load: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = itertools.count()
-    monkeypatch.setattr(loads, "time", SimpleNamespace(perf_counter=lambda: next(readings) / 1000))
+    monkeypatch.setattr(loads, "time", clock())
     queue: list[int] = []
     made: list[Made] = []
 
