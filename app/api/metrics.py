@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -74,15 +75,16 @@ class Rate:
 
 
 class Rates:
-    """What came into each topic through this node, and what went out."""
+    """What came into each topic through this node, and what went out; of the topics used last, which stand last."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self._topics: dict[str, tuple[Rate, Rate]] = {}
+        self._topics: OrderedDict[str, tuple[Rate, Rate]] = OrderedDict()
 
     def add(self, topic: str, *, published: int = 0, delivered: int = 0) -> None:
         """So many messages, now."""
         rates, now_s = self._topics.get(topic) or self._new(topic), self._now_s()
+        self._topics.move_to_end(topic)
         if published:
             rates[0].add(published, now_s)
         if delivered:
@@ -95,11 +97,9 @@ class Rates:
 
     def _new(self, topic: str) -> tuple[Rate, Rate]:
         if len(self._topics) >= RATED_TOPICS:
-            # All that are idle go, or else the one that came first: its rate begins anew.
-            for name in [name for name in self._topics if not any(self.of(name))] or [next(iter(self._topics))]:
-                del self._topics[name]
-        self._topics[topic] = Rate(), Rate()
-        return self._topics[topic]
+            self._topics.popitem(last=False)
+        rates = self._topics[topic] = Rate(), Rate()
+        return rates
 
 
 class Meters:
