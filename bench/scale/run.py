@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
 
 def grow(plan: Plan, samples: Samples, notes: list[str]) -> None:
-    """Measure all of it. `notes` gets a sentence for each point during which there was an election."""
+    """Measure all of it. `notes` gets a sentence for each election."""
     sweeps = [sweep for sweep in SWEEPS if sweep.key in plan.keys]
     progress = Progress(plan.runs * sum(len(plan.values(sweep)) for sweep in sweeps))
     for sweep in sweeps:
@@ -45,23 +45,32 @@ def grow(plan: Plan, samples: Samples, notes: list[str]) -> None:
 def _point(sweep: Sweep, value: int, seconds: float, samples: Samples, notes: list[str]) -> None:
     setting = sweep.at(value)
     with LocalCluster(setting.nodes) as cluster:
-        term = cluster.term()
+        terms = Terms(cluster, notes)
         found = uvloop.run(measure(cluster, setting, seconds))
-        _look(cluster, term, f"{value:,} {sweep.axis}", notes)
+        terms.look(f"{value:,} {sweep.axis}")
     samples.setdefault(Place(sweep.key, PUBLISH, value), []).append(found)
 
 
 def _backlog(plan: Plan, samples: Samples, notes: list[str], progress: Progress) -> None:
     with LocalCluster() as cluster:
-        term = cluster.term()
-        work = levels(
-            cluster, plan.values(BACKLOG), plan.runs, plan.seconds, samples, progress.step, progress.note
-        )  # fmt: skip
-        uvloop.run(work)
-        _look(cluster, term, "the backlog", notes)
+        terms = Terms(cluster, notes)
+
+        def step(text: str) -> None:
+            terms.look(f"before {text}")
+            progress.step(text)
+
+        uvloop.run(levels(cluster, plan.values(BACKLOG), plan.runs, plan.seconds, samples, step, progress.note))
+        terms.look(BACKLOG.axis)
 
 
-def _look(cluster: LocalCluster, term: int, where: str, notes: list[str]) -> None:
-    """Whether the leader is still the one of that term."""
-    if elections := cluster.term() - term:
-        notes.append(f"During the measurement of {where}: {elections} elections.")
+class Terms:
+    """Notes each election."""
+
+    def __init__(self, cluster: LocalCluster, notes: list[str]) -> None:
+        self._cluster, self._notes, self._term = cluster, notes, cluster.term()
+
+    def look(self, where: str) -> None:
+        """What has happened since it looked last."""
+        before, self._term = self._term, self._cluster.term()
+        if self._term != before:
+            self._notes.append(f"The term rose from {before} to {self._term}: {where}.")

@@ -37,7 +37,7 @@ from bench.scale.sweeps import (
 from scripts import testing
 from tests.bench.made import Made, clock
 
-HEAD = Head("2026-01-31 12:00:00", "python -m bench --scale", "a machine", "Python; 3 runs", {}, ["Once: 1 elections."])
+HEAD = Head("2026-01-31 12:00:00", "python -m bench --scale", "a machine", "Python; 3 runs", {}, ["The term rose."])
 FOUND = Sample(1000, 5, 0.9, 0.7, 0.2)
 
 
@@ -215,14 +215,17 @@ def test_each_run_goes_through_all_points_and_the_next_one_back(monkeypatch: pyt
 
 
 def test_an_election_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def levels(cluster: object, values: list[int], *_: object) -> None:
+    async def levels(cluster: object, values: list[int], *more: Any) -> None:
         assert values == [0, 1000]
+        more[-2]("1,000, run 1")
 
     monkeypatch.setattr(run, "LocalCluster", lambda: Cluster(restless=True))
     monkeypatch.setattr(run, "levels", levels)
     notes: list[str] = []
     grow(Plan(1, 1, 1000, ["backlog"]), {}, notes)
-    assert notes == ["During the measurement of the backlog: 1 elections."]
+    assert notes == [
+        "The term rose from 2 to 3: before 1,000, run 1.", "The term rose from 3 to 4: messages of 100 B waiting.",
+    ]  # fmt: skip
 
 
 # -- the command line and the report ------------------------------------------------------------------------
@@ -281,7 +284,7 @@ def test_tables_values_and_pictures_are_saved(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["points"][0]["samples"][1]["rate"] == 300
     text = path.with_suffix(".md").read_text()
     assert "| 1,000,000 | publish | 300 | 100 - 1,000 | 7.0 | 5.0 - 9.0 | 0.90 | 0.70 | 0.20 | 1.80 |" in text
-    assert "Once: 1 elections." in text and "topics" not in text
+    assert "The term rose." in text and "topics" not in text
     assert sorted(each.name for each in (tmp_path / "pictures").iterdir()) == ["scale-backlog.svg", "scale-size.svg"]
     drawn = path.with_name(f"{path.stem}-size.svg").read_text()
     assert drawn == (tmp_path / "pictures" / "scale-size.svg").read_text()
