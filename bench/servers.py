@@ -71,6 +71,12 @@ class Usage:
                 yield fields
 
 
+def machine_busy_s() -> float:
+    """Processor time of all that runs on this machine: user, nice, system, interrupts, and what its host took away."""
+    fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+    return (sum(fields) - fields[3] - fields[4]) / _TICKS_PER_S
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody listens on."""
     ports, held = hold_ports(count)

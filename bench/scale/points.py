@@ -12,7 +12,7 @@ from bench.cluster import LocalCluster
 from bench.http import Connection, request_bytes
 from bench.loads import publish
 from bench.scale.sweeps import Sample, Setting, Spent, sample
-from bench.servers import Usage
+from bench.servers import Usage, machine_busy_s
 
 WARM_S, LIMIT_S = 0.5, 300.0
 
@@ -28,12 +28,12 @@ class Meter:
     def start(self) -> None:
         """Begin anew."""
         leader_s, followers_s = self._leader.cpu_s(), self._followers.cpu_s()
-        self._before = Spent(time.perf_counter(), leader_s, followers_s, time.process_time())
+        self._before = Spent(time.perf_counter(), leader_s, followers_s, time.process_time(), machine_busy_s())
 
     def read(self) -> Spent:
         """Since then."""
-        wall_s, load_s = time.perf_counter(), time.process_time()
-        return Spent(wall_s, self._leader.cpu_s(), self._followers.cpu_s(), load_s).since(self._before)
+        wall_s, load_s, all_s = time.perf_counter(), time.process_time(), machine_busy_s()
+        return Spent(wall_s, self._leader.cpu_s(), self._followers.cpu_s(), load_s, all_s).since(self._before)
 
 
 class Sender:

@@ -53,16 +53,16 @@ def markdown(head: Head, samples: Samples) -> str:
         rows = [_row(place, found) for place, found in _of(sweep, samples)]
         if rows:
             parts.append("\n".join(table([sweep.axis, *TITLES], rows)))
-    parts.append("The last four: how many cores they used, medians; `followers` are all of them together.")
+    parts.append("The last four: cores in use, medians; by all followers together, and by all that ran on the machine.")
     return "\n\n".join(parts) + "\n"
 
 
 def _row(place: Place, found: list[Sample]) -> list[str]:
     rates, latencies = [each.rate for each in found], [each.p99_ms for each in found]
-    cores = [statistics.median(values) for values in list(zip(*found, strict=True))[2:]]
+    cores = (statistics.median(values) for values in list(zip(*found, strict=True))[2:])
     return [
         f"{place.value:,}", place.line, f"{statistics.median(rates):,.0f}", spread(rates, 0),
-        f"{statistics.median(latencies):,.1f}", spread(latencies, 1), *(f"{each:.2f}" for each in [*cores, sum(cores)]),
+        f"{statistics.median(latencies):,.1f}", spread(latencies, 1), *(f"{each:.2f}" for each in cores),
     ]  # fmt: skip
 
 

@@ -49,12 +49,13 @@ BY_KEY = {sweep.key: sweep for sweep in SWEEPS}
 
 
 class Spent(NamedTuple):
-    """Time that went by, and the processor time of it: the leader's, all followers', the load's."""
+    """Time, and the processor time of it: the leader's, all followers', the load's, the whole machine's."""
 
     wall_s: float = 0.0
     leader_s: float = 0.0
     followers_s: float = 0.0
     load_s: float = 0.0
+    all_s: float = 0.0
 
     def since(self, before: Spent) -> Spent:
         """What came to it."""
@@ -66,19 +67,20 @@ class Spent(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A point as one run found it. The last three: how many cores they used."""
+    """A point as one run found it. The last four: how many cores were used; `all`: by whatever ran on the machine."""
 
     rate: float
     p99_ms: float
     leader: float
     followers: float
     load: float
+    all: float
 
 
 def sample(taken: Taken, spent: Spent) -> Sample:
     """What a load has reached, and what it took."""
-    leader, followers, load = (each / spent.wall_s for each in spent[1:])
-    return Sample(taken.rate, taken.p99_ms, leader, followers, load)
+    leader, followers, load, all_ = (each / spent.wall_s for each in spent[1:])
+    return Sample(taken.rate, taken.p99_ms, leader, followers, load, all_)
 
 
 class Place(NamedTuple):

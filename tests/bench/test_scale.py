@@ -38,7 +38,7 @@ from scripts import testing
 from tests.bench.made import Made, clock
 
 HEAD = Head("2026-01-31 12:00:00", "python -m bench --scale", "a machine", "Python; 3 runs", {}, ["The term rose."])
-FOUND = Sample(1000, 5, 0.9, 0.7, 0.2)
+FOUND = Sample(1000, 5, 0.9, 0.7, 0.2, 1.9)
 
 
 # -- sweeps -------------------------------------------------------------------------------------------------
@@ -64,8 +64,8 @@ def test_the_backlog_ends_where_it_is_told_to() -> None:
 
 
 def test_what_was_spent_becomes_cores() -> None:
-    spent = Spent(10, 3, 2, 1).since(Spent(8, 1, 1, 0.5)).and_(Spent(2, 1, 1, 0.5))
-    assert sample(Taken(500, 1, 9, 100), spent) == Sample(500, 9, 0.75, 0.5, 0.25)
+    spent = Spent(10, 3, 2, 1, 9).since(Spent(8, 1, 1, 0.5, 5)).and_(Spent(2, 1, 1, 0.5, 2))
+    assert sample(Taken(500, 1, 9, 100), spent) == Sample(500, 9, 0.75, 0.5, 0.25, 1.5)
 
 
 def test_several_turns_count_with_their_own_time_alone() -> None:
@@ -105,13 +105,13 @@ def test_a_point_makes_its_topics_once_and_publishes_to_them_in_turn(monkeypatch
         assert port == 7001, "the leader's"
         return opened[-1]
 
-    spent = SimpleNamespace(start=lambda: None, read=lambda: Spent(1, 0.5, 0.25, 0.125))
+    spent = SimpleNamespace(start=lambda: None, read=lambda: Spent(1, 0.5, 0.25, 0.125, 1))
     monkeypatch.setattr(points, "Connection", SimpleNamespace(open=connect))
     monkeypatch.setattr(points, "Meter", lambda cluster, leader: spent)
     monkeypatch.setattr(loads, "time", clock())
     cluster: Any = SimpleNamespace(wait_for_leader=lambda: 1, ports=[7000, 7001, 7002])
     found = asyncio.run(points.measure(cluster, Setting(clients=8, topics=3, size=10), 0.5))
-    assert found.rate > 0 and found[2:] == (0.5, 0.25, 0.125)
+    assert found.rate > 0 and found[2:] == (0.5, 0.25, 0.125, 1)
     assert asked[:3] == [request_bytes("PUT", f"/v1/topics/t{number}", b"{}") for number in range(3)]
     counts = Counter(asked[3:])
     assert len(counts) == 3 and max(counts.values()) - min(counts.values()) <= 1
@@ -277,18 +277,18 @@ def test_a_report_is_left_also_where_the_measurement_breaks_off(monkeypatch: pyt
 
 def test_tables_values_and_pictures_are_saved(tmp_path: Path) -> None:
     samples: Samples = {
-        Place("size", PUBLISH, 1_000_000): [Sample(100, 9, 0.9, 0.7, 0.2), Sample(300, 7, 0.9, 0.7, 0.2), FOUND],
+        Place("size", PUBLISH, 1_000_000): [FOUND._replace(rate=rate, p99_ms=ms) for rate, ms in ((100, 9), (300, 7))],
         Place("backlog", TAKE, 0): [FOUND],
     }
     path = report.save(HEAD, samples, tmp_path / "pictures", tmp_path)
     assert json.loads(path.read_text())["points"][0]["samples"][1]["rate"] == 300
     text = path.with_suffix(".md").read_text()
-    assert "| 1,000,000 | publish | 300 | 100 - 1,000 | 7.0 | 5.0 - 9.0 | 0.90 | 0.70 | 0.20 | 1.80 |" in text
+    assert "| 1,000,000 | publish | 200 | 100 - 300 | 8.0 | 7.0 - 9.0 | 0.90 | 0.70 | 0.20 | 1.90 |" in text
     assert "The term rose." in text and "topics" not in text
     assert sorted(each.name for each in (tmp_path / "pictures").iterdir()) == ["scale-backlog.svg", "scale-size.svg"]
     drawn = path.with_name(f"{path.stem}-size.svg").read_text()
     assert drawn == (tmp_path / "pictures" / "scale-size.svg").read_text()
-    assert "MiB a second" in drawn and f"{300 * 1_000_000 / MIB:,.0f}" in drawn and "a machine" in drawn
+    assert "MiB a second" in drawn and f"{200 * 1_000_000 / MIB:,.0f}" in drawn and "a machine" in drawn
 
 
 def test_make_hands_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
