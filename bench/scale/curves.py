@@ -19,7 +19,7 @@ from chaos.reporting.markup import Markup, el
 WIDTH, HEIGHT = 980, 340
 TOP, BOTTOM, LEFT, RIGHT = 76, 64, 66, 18
 """Around what is drawn of each panel."""
-PAD, LABEL_UP, LABEL_DOWN = 22, -9, 17
+PAD, LABEL_UP, LABEL_DOWN = 30, -9, 17
 TICKS = 8
 INK, FAINT, GRID = "#1c2733", "#44566c", "#dfe5eb"
 STYLES = (("#2e6da4", None, "circle"), ("#b9560e", "6 4", "rect"))
