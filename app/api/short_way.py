@@ -28,6 +28,9 @@ BODY_BYTES = 60 << 10
 _PLAIN_TARGET = re.compile(rb"/[^?%#]*").fullmatch
 
 
+def _nothing() -> None: ...
+
+
 class ShortCycle(RequestResponseCycle):
     """A hot request. `endpoint` and `parameters` are set by who makes it."""
 
@@ -36,10 +39,17 @@ class ShortCycle(RequestResponseCycle):
 
     async def run(self) -> None:
         """Answer it, if there still is somebody."""
-        answer = await self.endpoint.answer(Call(self.scope, self.receive, self.parameters))  # type: ignore[arg-type]
-        if answer is not None and not self.disconnected:
-            assert isinstance(answer, Answer), "an answer without an end is for no hot path"
-            self._respond(answer)
+        try:
+            call = Call(self.scope, self.receive, self.parameters)  # type: ignore[arg-type]
+            answer = await self.endpoint.answer(call)
+            if answer is not None and not self.disconnected:
+                assert isinstance(answer, Answer), "an answer without an end is for no hot path"
+                self._respond(answer)
+        except BaseException:
+            self.transport.close()
+            raise
+        finally:
+            self.on_response = _nothing  # It leads back to the connection, which leads here.
 
     def _respond(self, answer: Answer) -> None:
         parts = [STATUS_LINE[answer.status]]

@@ -16,22 +16,28 @@ class Stepper:
     """One coroutine. `ended(self)` is called at its end, whatever that is; what it raises goes to who steps it: the
     first time the caller of `step`, then the loop, which logs it."""
 
-    __slots__ = ("_coroutine", "_ended", "_waits_for")
+    __slots__ = ("_coroutine", "_ended", "_is_cancelled", "_waits_for")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[Stepper], None]) -> None:
         self._coroutine, self._ended = coroutine, ended
         self._waits_for: asyncio.Future[Any] | None = None
+        self._is_cancelled = False
 
     def step(self, _: object = None) -> None:
         """Go on, until it waits for something or ends."""
         try:
-            self._waits_for = waits_for = self._coroutine.send(None)
+            if self._is_cancelled:
+                self._is_cancelled = False
+                waits_for = self._coroutine.throw(asyncio.CancelledError())
+            else:
+                waits_for = self._coroutine.send(None)
         except StopIteration:
             self._ended(self)
         except BaseException:
             self._ended(self)
             raise
         else:
+            self._waits_for = waits_for
             if waits_for is None:  # asyncio.sleep(0)
                 asyncio.get_running_loop().call_soon(self.step)
             else:
@@ -39,5 +45,6 @@ class Stepper:
                 waits_for.add_done_callback(self.step)
 
     def cancel(self, msg: object = None) -> bool:
-        """Let what it waits for raise CancelledError; False where it does not wait. As `asyncio.Task.cancel`."""
-        return self._waits_for is not None and self._waits_for.cancel(msg)
+        """Raise CancelledError in it: out of what it waits for, or, where that is over already, in its next step."""
+        self._is_cancelled = self._waits_for is None or not self._waits_for.cancel(msg)
+        return True

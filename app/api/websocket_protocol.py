@@ -178,8 +178,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._cut_later(CUT_S)
 
     async def _say(self, text: bytes) -> None:
-        """A frame joins those that wait: all that are said in one turn of the loop leave together."""
-        await self.writable.wait()
+        """A frame joins those that wait: all that are said in one turn of the loop leave together. None waits while the
+        transport takes nothing; of several that were woken together, the first may have filled it again."""
+        while not self.writable.is_set():
+            await self.writable.wait()
         if self.disconnected:
             raise ClientDisconnected
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -163,6 +165,36 @@ def test_a_defect_is_said_to_be_one(short: Live, monkeypatch: pytest.MonkeyPatch
         assert (status, json.loads(body)["code"], json.loads(body)["outcome"]) == (500, "internal", "unknown")
 
 
+def test_a_defect_behind_the_handler_leaves_nobody_waiting(short: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ShortCycle, "_respond", break_down)
+    with Wire(short) as wire:
+        wire.send(TAKE)
+        assert wire.closes(30)
+
+
+def test_a_connection_that_is_over_is_gone_without_the_collector(short: Live) -> None:
+    def protocols() -> list[weakref.ref[object]]:
+        return [weakref.ref(each) for each in list(short.server.server_state.connections)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        with Wire(short) as wire:
+            wire.send(TAKE)
+            assert wire.answer()[0] == 200
+            found = protocols()
+            assert found
+        deadline = time.monotonic() + 30
+        while any(each() is not None for each in found):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        gc.enable()
+
+
 def test_a_stepped_coroutine_waits_sleeps_and_ends() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -200,6 +232,30 @@ def test_a_stepped_coroutine_that_is_cancelled_may_still_say_something() -> None
 
         stepper = Stepper(work(), seen.append)
         stepper.step()
+        assert stepper.cancel()
+        while stepper not in seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert seen == ["cancelled", stepper]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_cancel_that_comes_too_late_for_what_is_waited_for_counts_at_the_next_step(waits: bool) -> None:
+    async def main() -> None:
+        seen: list[object] = []
+        future = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            try:
+                await (future if waits else asyncio.sleep(0))
+                seen.append("went on")
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+
+        stepper = Stepper(work(), seen.append)
+        stepper.step()
+        future.set_result(None)
         assert stepper.cancel()
         while stepper not in seen:  # noqa: ASYNC110
             await asyncio.sleep(0.001)

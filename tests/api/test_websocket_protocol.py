@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import os
@@ -9,11 +10,17 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
+from websockets.client import ClientProtocol
+from websockets.frames import Frame
 from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
 
 from app.api.websocket_protocol import FRAGMENTS_MAX, PIECE_BYTES, WebSocketProtocol
 from tests.api.conftest import Live
@@ -245,3 +252,79 @@ def test_a_stop_is_not_held_up_by_anybody(live: Live, caplog: pytest.LogCaptureF
         sock.close()
     assert not caplog.records
     live.stop = lambda: None  # type: ignore[method-assign]
+
+
+class Full(asyncio.Transport):
+    """A transport that holds 64 KiB until somebody says that the client has read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.held = 0
+        self.protocol: WebSocketProtocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+        self.held += len(data)
+        if self.held > 1 << 16:
+            self.protocol.pause_writing()
+
+    def read_by_client(self) -> bytes:
+        """All that was written, and room for more."""
+        found, self.written, self.held = bytes(self.written), bytearray(), 0
+        self.protocol.resume_writing()
+        return found
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+@pytest.mark.anyio
+async def test_a_ping_takes_no_frame_along_that_was_said_while_the_transport_filled_again() -> None:
+    said: list[Callable[[object], Awaitable[None]]] = []
+
+    async def application(scope: object, receive: Callable[[], Awaitable[dict[str, str]]], send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": None})
+        said.append(send)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def say(text: str) -> None:
+        await said[0]({"type": "websocket.send", "text": text})
+
+    config = uvicorn.Config(application, ws_per_message_deflate=False, lifespan="off", log_config=None)
+    config.load()
+    transport = Full()
+    protocol = transport.protocol = WebSocketProtocol(config, ServerState(), {})
+    protocol.connection_made(transport)
+    client = ClientProtocol(parse_uri("ws://x/"))
+    client.send_request(client.connect())
+    protocol.data_received(b"".join(client.data_to_send()))
+    while not said:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    client.receive_data(transport.read_by_client())
+    protocol.pause_writing()
+    saying = [asyncio.ensure_future(say("A" * 70_000)), asyncio.ensure_future(say("B"))]
+    await asyncio.sleep(0.01)
+    transport.read_by_client()
+    await asyncio.sleep(0)
+    client.send_ping(b"?")
+    protocol.data_received(b"".join(client.data_to_send()))
+    while not all(each.done() for each in saying):
+        client.receive_data(transport.read_by_client())
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    client.receive_data(transport.read_by_client())
+    frames = [event for event in client.events_received() if isinstance(event, Frame) and event.opcode == TEXT]
+    assert [bytes(frame.data[:1]) for frame in frames] == [b"A", b"B"]
+    protocol.connection_lost(None)
