@@ -7,7 +7,9 @@ Handlers, errors and limits are the same.
 
 Rules of this file: which way a request takes is decided at the end of its head, before any handler runs; in case of
 doubt it is the general one. To uvicorn a short cycle is one of its own. Handlers of hot paths run without a task
-(`Stepper`).
+(`Stepper`). Of uvicorn's internals these are touched beside those of `server_protocol`: how a cycle is made, its
+`body`, `more_body`, `on_response` and `default_headers`; of the protocol `url`, `headers`, `scope`, `parser`, `flow`,
+`tasks` and `on_response_complete`. `tests/api/test_short_way.py` fails where an upgrade of uvicorn changes one.
 """
 
 from __future__ import annotations
