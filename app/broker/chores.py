@@ -85,6 +85,7 @@ def _reap(state: State, chore: Row, budget: int) -> int:
                 break
             ids.append((id,))
         state.sql.executemany(f"DELETE FROM {table} WHERE id = ?", ids)
+        state.changed_bytes += size_bytes
         return len(found) if len(ids) == len(found) else budget
     _end(state, chore)
     return 1

@@ -15,12 +15,13 @@ import msgspec
 DIGEST_BYTES = 16
 MASK = (1 << 8 * DIGEST_BYTES) - 1
 
-_encode = msgspec.msgpack.Encoder().encode
+encode_row = msgspec.msgpack.Encoder().encode
+"""A row as bytes, exactly as SQLite gives it back: integers, bytes, str, None (no bool)."""
 
 
 def row_digest(row: tuple[Any, ...]) -> int:
-    """The digest of a row, exactly as SQLite gives it back: integers, bytes, str, None (no bool)."""
-    return int.from_bytes(blake2b(_encode(row), digest_size=DIGEST_BYTES).digest(), "little")
+    """The digest of a row."""
+    return bytes_digest(encode_row(row))
 
 
 def bytes_digest(data: bytes) -> int:

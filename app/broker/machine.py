@@ -1,8 +1,9 @@
 """The replicated state machine: committed entries in, answers out, the same on every replica (paper, section 2).
 
 Rules of this file. The machine reads no clock and no randomness: its time is the largest stamp applied so far. A call
-of `apply` is one transaction, and how entries are spread over calls leaves no trace. No command makes it raise: what
-cannot be done is refused in an answer. The applied index moves in the same transaction as its effects.
+of `apply` is done wholly or not at all, and how entries are spread over calls leaves no trace. No command makes it
+raise: what cannot be done is refused in an answer. The applied index moves in the same transaction as its effects; when
+that is committed to the files is the `Writer`'s to say, so a killed process may find itself some entries back.
 
 Threads. `_gate` is held by whoever touches the writer's connection: apply, queries, install, close. `_upkeep` is held
 by what has a connection of its own, snapshot and backfill; install and close take it too, and always first.
@@ -10,55 +11,19 @@ by what has a connection of its own, snapshot and backfill; install and close ta
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from app.broker import audit, chores, due, files, peek, queries, upkeep
-from app.broker import commands as kinds
-from app.broker.commands import BadCommand, Command, Tick, decode
-from app.broker.dead_letters import redrive
-from app.broker.errors import SnapshotAbandoned, StateFull, is_full
+from app.broker import audit, files, peek, queries, upkeep
+from app.broker.errors import SnapshotAbandoned, StateFull
 from app.broker.item import Item
-from app.broker.once import once
-from app.broker.publish import publish
-from app.broker.receive import receive
-from app.broker.results import BAD_COMMAND, Ticked, encode, refuse
-from app.broker.schedules import delete_schedule, fire, put_schedule
-from app.broker.settle import ack, extend, nack
 from app.broker.state import State
-from app.broker.subscriptions import create_subscription, delete_subscription
-from app.broker.topics import change_topic, create_topic, delete_topic, purge
+from app.broker.writer import Writer
 
 Watcher = Callable[[str], None]
-
-ROWS_BESIDE, ROWS_IN_A_TICK = 32, 250
-"""Rows of what is due, and of chores, that go with any entry, and with a Tick."""
-
-_TICKED = encode(Ticked())
-
-HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
-    kinds.CreateTopic: create_topic,
-    kinds.ChangeTopic: change_topic,
-    kinds.DeleteTopic: delete_topic,
-    kinds.Publish: publish,
-    kinds.Receive: receive,
-    kinds.Ack: ack,
-    kinds.Nack: nack,
-    kinds.Extend: extend,
-    kinds.Purge: purge,
-    kinds.Redrive: redrive,
-    kinds.CreateSubscription: create_subscription,
-    kinds.DeleteSubscription: delete_subscription,
-    kinds.PutSchedule: put_schedule,
-    kinds.DeleteSchedule: delete_schedule,
-    kinds.Fire: fire,
-    kinds.Tick: lambda state, command: _TICKED,
-    kinds.Once: lambda state, command: once(state, command, HANDLERS),
-}
-"""What each kind of command does. A handler answers with an encoded result, and has checked all before it writes."""
 
 
 class Machine:
@@ -87,86 +52,65 @@ class Machine:
 
     def serialize(self) -> bytes:
         """The whole state as bytes."""
-        with self._gate:
+        with self._committed():
             return files.image_of(self._connection)
 
     def _take(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._descriptor = -1 if self.path == files.MEMORY else os.open(self.path, os.O_RDONLY)
-        self._state = State(connection)
+        self._writer = Writer(connection, self._after_commit)
         self._shrinker = upkeep.Shrinker(connection)
         self._growth = None if self.path == files.MEMORY else upkeep.Growth(self.path)
         self._durable_index = 0
         self._publish_position()
 
     def _publish_position(self) -> None:
-        numbers = self._state.numbers
+        state = self._writer.state
+        numbers = state.numbers
         self.applied_index: int = numbers.applied_index
         self.applied_term: int = numbers.applied_term
         self.time_ms: int = numbers.time_ms
-        self.configuration: bytes | None = self._state.configuration
+        self.configuration: bytes | None = state.configuration
+
+    def _after_commit(self) -> None:
+        self._shrinker.after_commit()
+        if self._growth is not None:
+            self._growth.after_commit()
+
+    @contextlib.contextmanager
+    def _committed(self) -> Iterator[None]:
+        """The gate, with all that was applied in the files. Raises StateFull."""
+        with self._gate:
+            self._writer.commit()
+            yield
+
+    @contextlib.contextmanager
+    def _flushed(self) -> Iterator[State]:
+        """The gate, with all that was applied in the tables."""
+        with self._gate:
+            self._writer.flush()
+            yield self._writer.state
 
     # --- applying
 
     def apply(self, items: Sequence[Item]) -> list[bytes | None]:
-        """Apply entries in one transaction. -> for each, its encoded result; None for one that carries no command.
-        Their indices continue the applied index. Raises StateFull: nothing changed, the same items may come again."""
+        """Apply entries. -> for each, its encoded result; None for one that carries no command. Their indices continue
+        the applied index. Raises StateFull: nothing changed, the same items may come again."""
         if not items:
             return []
         with self._gate:
-            answers = self._transact(items)
-            woken = self._state.woken
-            if woken:
-                self._state.woken = {}
+            answers = self._writer.apply(items)
+            self._publish_position()
+            state = self._writer.state
+            woken, state.woken = state.woken, {}
         if woken and self._watchers:
             self._wake(list(woken))
         return answers
 
-    def _transact(self, items: Sequence[Item]) -> list[bytes | None]:
-        state = self._state
-        try:
-            state.sql.execute("BEGIN IMMEDIATE")
-            answers = [self._apply_one(state, item) for item in items]
-            state.flush()
-            state.sql.execute("COMMIT")
-        except BaseException as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._state = State(self._connection)
-            if is_full(error):
-                raise StateFull("no disk space for the state") from error
-            raise
-        self._shrinker.after_commit()
-        if self._growth is not None:
-            self._growth.after_commit()
-        self._publish_position()
-        return answers
-
-    @staticmethod
-    def _apply_one(state: State, item: Item) -> bytes | None:
-        numbers = state.numbers
-        assert item.index == numbers.applied_index + 1, (item.index, numbers.applied_index)
-        assert item.term >= numbers.applied_term, (item.term, numbers.applied_term)
-        numbers.applied_index = item.index
-        numbers.applied_term = item.term
-        if item.time_ms > numbers.time_ms:
-            numbers.time_ms = item.time_ms
-        if item.configuration is not None:
-            state.configure(item.configuration)
-        state.may_drop_more = True
-        command, refusal = _decoded(item)
-        # First what is due: a message whose lease has ended by now can be handed out now.
-        budget = ROWS_IN_A_TICK if type(command) is Tick else ROWS_BESIDE
-        if state.next_due_ms <= numbers.time_ms:
-            budget = due.run(state, budget)
-        if state.has_chores:
-            chores.run(state, budget)
-        return refusal if command is None else HANDLERS[type(command)](state, command)
-
     # --- watching
 
     def watch(self, topic: str, watcher: Watcher) -> None:
-        """Call `watcher(topic)` after each commit in which something of that topic, there or not yet, became ready to
+        """Call `watcher(topic)` after each apply in which something of that topic, there or not yet, became ready to
         be handed out, or the topic went; after an install, in any case. It is called in the applying thread, must be
         quick and must not raise."""
         self._watchers.setdefault(topic, {})[watcher] = None
@@ -188,14 +132,14 @@ class Machine:
 
     def state_hash(self) -> tuple[int, str]:
         """-> (applied index, 32 hex digits). Replicas that applied the same log to the same index say the same."""
-        with self._gate:
-            return self.applied_index, self._state.hash()
+        with self._flushed() as state:
+            return self.applied_index, state.hash()
 
     def audit(self) -> str:
         """The hash of `state_hash`, recomputed from all rows; they differ only if the tables are not what they should
         be. Reads the whole database, and keeps the writer waiting: for tests."""
-        with self._gate:
-            return audit.audit(self._state)
+        with self._flushed() as state:
+            return audit.audit(state)
 
     # --- durability, from other threads
 
@@ -205,19 +149,23 @@ class Machine:
         return self._growth is not None and self._growth.is_due
 
     def checkpoint(self) -> int:
-        """Bring the state to the disk. -> the applied index up to which it surely is there. Blocks its thread, not the
-        writer."""
+        """Bring the state to the disk. -> the applied index up to which it surely is there; on a full disk it may be
+        that of an earlier one. Blocks its thread, and the writer only for a commit."""
         if self.path == files.MEMORY:
             return self.applied_index
         if self._closed:
             return self._durable_index
-        applied_index = self.applied_index
+        try:
+            with self._committed():
+                applied_index = self.applied_index
+        except StateFull:
+            return self._durable_index
         upkeep.make_durable(self.path)
         self._durable_index = max(self._durable_index, applied_index)
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
-                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._gate)
+                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._committed())
                     with self._gate:
                         upkeep.shrink_wal(self.path, self._connection)
                     if self._growth is not None:
@@ -230,13 +178,15 @@ class Machine:
         """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied
         index, its term, configuration). Raises StateFull, SnapshotAbandoned; then there is no file at `path`."""
         if self.path == files.MEMORY:
-            with self._gate:
+            with self._committed():
                 with open(path, "wb") as file:
                     file.write(files.image_of(self._connection))
                 return self.applied_index, self.applied_term, self.configuration
         with self._upkeep:
             if self._closed:
                 raise SnapshotAbandoned
+            with self._committed():
+                pass
             return upkeep.copy(self.path, path, self._abandon.is_set)
 
     def install(self, path: str) -> None:
@@ -260,9 +210,13 @@ class Machine:
         self._wake(list(self._watchers))
 
     def close(self) -> None:
-        """Release the database; what was applied is kept. Ends a snapshot under way. A second close does nothing."""
+        """Release the database; what was applied is kept, if there is room for it. Ends a snapshot under way. A second
+        close does nothing."""
         self._abandon.set()
         with self._upkeep, self._gate:
+            if not self._closed:
+                with contextlib.suppress(StateFull):
+                    self._writer.commit()
             self._connection.close()
             if not self._closed and self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -273,7 +227,8 @@ class Machine:
     @property
     def next_due_ms(self) -> int:
         """The log time at which a Tick is wanted: something is due then, or there are chores. In the past: at once."""
-        return 0 if self._state.has_chores else self._state.next_due_ms
+        state = self._writer.state
+        return 0 if state.has_chores else state.next_due_ms
 
     def due_schedules(
         self, now_ms: int, limit: int, without: Collection[tuple[int, int]] = ()
@@ -281,30 +236,30 @@ class Machine:
         """Up to `limit` schedules whose next tick is not after `now_ms`, the most overdue first, but for those whose
         (id, next_ms) is in `without`."""
         with self._gate:
-            return queries.due_schedules(self._state, now_ms, limit, without)
+            return queries.due_schedules(self._writer.state, now_ms, limit, without)
 
     # --- local reads
 
     def topic(self, name: str) -> queries.TopicInfo | None:
         """One topic by its name."""
         with self._gate:
-            return queries.topic(self._state, name)
+            return queries.topic(self._writer.state, name)
 
     def ready(self, topic: str, subscription: str) -> int | None:
         """How many messages it has ready; None where there is no such topic or subscription. Cheap."""
         with self._gate:
-            return queries.ready(self._state, topic, subscription)
+            return queries.ready(self._writer.state, topic, subscription)
 
     def topics(self, prefix: str = "", limit: int = 1000, after: int = 0) -> list[queries.TopicInfo]:
         """Topics in the order of creation, up to `limit` of those with an id above `after`: give the last one's id to
         get the next page."""
-        with self._gate:
-            return queries.topics(self._state, prefix, limit, after)
+        with self._flushed() as state:
+            return queries.topics(state, prefix, limit, after)
 
     def schedules(self, topic: str) -> list[queries.ScheduleInfo]:
         """The topic's schedules, by name; none where there is no such topic."""
         with self._gate:
-            return queries.schedules(self._state, topic)
+            return queries.schedules(self._writer.state, topic)
 
     def peek(
         self, topic: str, subscription: str, start: int, limit: int, headers: Mapping[str, str]
@@ -312,19 +267,10 @@ class Machine:
         """Messages from the sequence `start` on, untouched; see `peek.Page`. None where there is no such topic or
         subscription."""
         with self._gate:
-            return peek.peek(self._state, topic, subscription, start, limit, headers)
+            return peek.peek(self._writer.state, topic, subscription, start, limit, headers)
 
     def counts(self) -> queries.Counts:
         """Sums over all topics."""
-        with self._gate:
-            return queries.counts(self._state)
+        with self._flushed() as state:
+            return queries.counts(state)
 
-
-def _decoded(item: Item) -> tuple[Command | None, bytes | None]:
-    """The item's command, or the refusal of bytes that are none; neither for an item without."""
-    if item.command is None:
-        return None, None
-    try:
-        return decode(item.command), None
-    except BadCommand as error:
-        return None, refuse(BAD_COMMAND, str(error))

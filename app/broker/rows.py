@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from app.broker.digest import row_digest
+from app.broker.digest import bytes_digest, encode_row
 from app.broker.state import SCHEDULES, State, Topic
 
 Row = tuple[Any, ...]
@@ -31,7 +31,10 @@ class Table:
 
     def digest(self, row: Row) -> int:
         """Its share in the topic's digest; the same values in another table have another."""
-        return row_digest((self._name, *row))
+        return bytes_digest(self._encoded(row))
+
+    def _encoded(self, row: Row) -> bytes:
+        return encode_row((self._name, *row))
 
     def insert(self, state: State, topic: Topic, *rows: Row) -> None:
         """These come."""
@@ -39,7 +42,7 @@ class Table:
             state.sql.execute(self._insert, rows[0])
         else:
             state.sql.executemany(self._insert, rows)
-        self._count(topic, rows, 1)
+        self._count(state, topic, rows, 1)
         state.touch(topic)
 
     def delete(self, state: State, topic: Topic, *rows: Row) -> None:
@@ -50,7 +53,7 @@ class Table:
         else:
             state.sql.executemany(self._delete, keys)
         assert state.sql.rowcount == len(rows), (self._name, keys)
-        self._count(topic, rows, -1)
+        self._count(state, topic, rows, -1)
         state.touch(topic)
 
     def update(self, state: State, topic: Topic, old: Row, new: Row) -> None:
@@ -58,13 +61,15 @@ class Table:
         assert old[: self._keys] == new[: self._keys]
         state.sql.execute(self._update, (*new[self._keys :], *new[: self._keys]))
         assert state.sql.rowcount == 1, (self._name, old)
-        self._count(topic, (old,), -1)
-        self._count(topic, (new,), 1)
+        self._count(state, topic, (old,), -1)
+        self._count(state, topic, (new,), 1)
         state.touch(topic)
 
-    def _count(self, topic: Topic, rows: Iterable[Row], sign: int) -> None:
+    def _count(self, state: State, topic: Topic, rows: Iterable[Row], sign: int) -> None:
         for row in rows:
-            topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * self.digest(row)
+            encoded = self._encoded(row)
+            state.changed_bytes += len(encoded)
+            topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * bytes_digest(encoded)
 
     def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
         """Those that `tail` (WHERE and what follows) says."""

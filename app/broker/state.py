@@ -1,8 +1,8 @@
 """What the commands work on: the tables through one cursor, and in memory the numbers that nearly all of them change.
 
 Rules of this file: memory never knows anything that the tables could not tell again. Within a transaction the
-numbers run ahead of the tables; `flush` writes them back once, whatever the number of commands; after a rollback the
-whole object is thrown away and loaded anew.
+numbers run ahead of the tables; `flush` writes them back, whatever the number of commands; after a rollback the whole
+object is thrown away and loaded anew.
 """
 
 from __future__ import annotations
@@ -174,7 +174,9 @@ class State:
         self.next_due_ms = self._first_due_ms()
         """Nothing has its time before; maybe nothing has it then."""
         self.woken: dict[str, None] = {}
-        """Topics that went, or in which something became ready to be handed out, in this transaction, in that order."""
+        """Topics that went, or in which something became ready to be handed out, in this apply, in that order."""
+        self.changed_bytes = 0
+        """Of rows that came or went in this transaction, about."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None
         """The pack that was read last, and its messages as rows (`packs`)."""
         self.may_drop_more = False

@@ -13,8 +13,8 @@ for nobody, but completes only if nobody commits meanwhile, which under a steady
 are made until one is quick, and a last one with the writer held off. The database file is synced between them, since
 SQLite leaves all of that to the last. On a slow day the last pass is left for later, within limits.
 
-When. A commit of one small message writes some 13 KB into the write-ahead log, a hundred times what it adds to the
-node's own log: so it says itself when it has grown so far that it is time for a backfill (`Growth`).
+When. What a commit writes into the write-ahead log may be many times what its entries add to the node's own log (13 KB
+for a small message alone): so it says itself when it has grown so far that it is time for a backfill (`Growth`).
 
 Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
 a queue that was drained becomes small again. The write-ahead log's file, grown while a copy held it, is cut at its
@@ -47,11 +47,10 @@ WAL_KEPT_BYTES = 192 << 20
 WAL_CUT_BYTES = 16 << 20
 WAL_HEADER_BYTES = 32
 FRAME_BYTES = 24 + 4096
-LOOK_EVERY_COMMITS = 64
 FREE_PAGES_KEPT = 4096
 FREE_PART = 4
 """One page in four is free: time to give some back."""
-PAGES_PER_COMMIT = 16
+PAGES_PER_COMMIT = 128
 PAGE_BYTES = 4096
 COPY_PAGES = 128
 COPY_PAUSE_S = 0.001
@@ -68,8 +67,8 @@ def make_durable(path: str) -> None:
 
 def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int:
     """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
-    Entering `writer_held_off` keeps the writer from committing. -> the bytes of a long one that were left for another
-    time, on a slow day or a full disk."""
+    Entering `writer_held_off` ends the writer's transaction, and keeps it from another. -> the bytes of a long one that
+    were left for another time, on a slow day or a full disk."""
     wal_bytes = _used_bytes(path)
     if wal_bytes < WAL_BACKFILL_BYTES:
         return 0
@@ -89,6 +88,8 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
     except (sqlite3.Error, OSError) as error:
         if not is_full(error):
             raise
+    except StateFull:
+        pass  # The same, met by the writer.
     return wal_bytes
 
 
@@ -142,16 +143,13 @@ class Growth:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._commits = 0
         self._left_bytes = 0
         self.is_due = False
 
     def after_commit(self) -> None:
-        """Look now and then."""
-        self._commits += 1
-        if self._commits % LOOK_EVERY_COMMITS == 0:
-            limit_bytes = max(WAL_BACKFILL_BYTES, self._left_bytes + WAL_BACKFILL_BYTES // 2)
-            self.is_due = _used_bytes(self._path) >= limit_bytes
+        """Look."""
+        limit_bytes = max(WAL_BACKFILL_BYTES, self._left_bytes + WAL_BACKFILL_BYTES // 2)
+        self.is_due = _used_bytes(self._path) >= limit_bytes
 
     def after_checkpoint(self, left_bytes: int) -> None:
         """What was left for another time is tried again when something has come to it."""
@@ -164,18 +162,12 @@ class Shrinker:
 
     def __init__(self, writer: sqlite3.Connection) -> None:
         self._writer = writer
-        self._commits = 0
-        self._shrinking = False
 
     def after_commit(self) -> None:
-        """Look now and then whether much is free; while it is, give a few pages back."""
-        self._commits += 1
-        if not self._shrinking and self._commits % LOOK_EVERY_COMMITS:
-            return
+        """While much is free, give some pages back."""
         free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
         pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
-        self._shrinking = free > FREE_PAGES_KEPT and free * FREE_PART > pages
-        if self._shrinking:
+        if free > FREE_PAGES_KEPT and free * FREE_PART > pages:
             try:
                 # Not `execute`: that would take one step, which is one page.
                 self._writer.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_COMMIT})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import Machine
+from app.broker import Machine, writer
 from tests.broker.feed import Feed
 
 
@@ -20,6 +20,12 @@ def feed() -> Iterator[Feed]:
     yield feed
     assert machine.state_hash()[1] == machine.audit()
     machine.close()
+
+
+@pytest.fixture
+def commit_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each apply is committed at once."""
+    monkeypatch.setattr(writer, "ENTRIES", 1)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.broker import Item, Machine, dead_letters, dedup, machine, overflow, packs, receive, schedules, subscriptions
+from app.broker import Item, Machine, dead_letters, dedup, handlers, overflow, packs, receive, schedules, subscriptions
 from app.broker.commands import (
     Ack,
     ChangeTopic,
@@ -93,8 +93,8 @@ def narrow(patch: pytest.MonkeyPatch, *, due_too: bool) -> None:
     patch.setattr(dead_letters, "RETRY_MS", 2000)
     patch.setattr(subscriptions, "SLOTS", 3)
     patch.setattr(schedules, "SCHEDULES_MAX", 2)
-    patch.setattr(machine, "ROWS_BESIDE", BESIDE if due_too else NEVER_REACHED)
-    patch.setattr(machine, "ROWS_IN_A_TICK", IN_A_TICK if due_too else NEVER_REACHED)
+    patch.setattr(handlers, "ROWS_BESIDE", BESIDE if due_too else NEVER_REACHED)
+    patch.setattr(handlers, "ROWS_IN_A_TICK", IN_A_TICK if due_too else NEVER_REACHED)
 
 
 class Author:

@@ -6,6 +6,7 @@ makes a failing one shorter still. `SEED` is the one number to change for other 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -17,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.broker import Item, Machine, chores, machine, upkeep
+from app.broker import Item, Machine, chores, handlers, upkeep, writer
+from app.broker.writer import Writer
 from tests.broker.game import Game
 from tests.broker.logs import BESIDE, IN_A_TICK, NEVER_REACHED, Author, cut, narrow, written
 from tests.broker.model import Model
@@ -41,10 +43,11 @@ def all_bounds_small() -> Iterator[None]:
     """Everything takes several entries."""
     with pytest.MonkeyPatch.context() as patch:
         narrow(patch, due_too=True)
-        patch.setattr(machine, "ROWS_BESIDE", 1)
-        patch.setattr(machine, "ROWS_IN_A_TICK", 3)
+        patch.setattr(handlers, "ROWS_BESIDE", 1)
+        patch.setattr(handlers, "ROWS_IN_A_TICK", 3)
         patch.setattr(chores, "REAP_BYTES", 30)
-        patch.setattr(upkeep, "LOOK_EVERY_COMMITS", 3)
+        patch.setattr(writer, "ENTRIES", 7)
+        patch.setattr(writer, "CHANGED_BYTES", 1000)
         patch.setattr(upkeep, "FREE_PAGES_KEPT", 0)
         patch.setattr(upkeep, "WAL_BACKFILL_BYTES", 100_000)
         patch.setattr(upkeep, "WAL_KEPT_BYTES", 0)
@@ -151,6 +154,18 @@ class Replica:
             machine.install(snapshot)
             assert not os.path.exists(snapshot)
             self.save_durable()
+        elif what == "full disk":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Writer, "_commit", no_room)
+                assert machine.checkpoint() <= before[0]
+                assert machine.audit() == machine.state_hash()[1]
+        elif what == "kill":
+            copy_files(self.path, self.path + ".killed")
+            machine.close()
+            copy_files(self.path + ".killed", self.path)
+            self.machine = Machine.open(self.path)
+            assert before[0] - writer.ENTRIES < self.machine.applied_index <= before[0]
+            return
         elif what == "power loss":
             machine.close()
             copy_files(self.path + ".durable", self.path)
@@ -163,7 +178,11 @@ class Replica:
         self.machine.close()
 
 
-EVENTS = ["none", "reopen", "checkpoint", "memory", "install", "power loss"]
+def no_room(_: Writer) -> None:
+    raise OSError(errno.ENOSPC, "simulated")
+
+
+EVENTS = ["none", "reopen", "checkpoint", "memory", "install", "full disk", "kill", "power loss"]
 
 
 @given(randoms, st.integers(1, 60))

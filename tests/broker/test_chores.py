@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import chores, machine, packs
+from app.broker import chores, handlers, packs
 from app.broker.commands import CreateSubscription, DeleteSubscription, DeleteTopic, NewMessage, Purge, Tick
 from tests.broker.feed import Feed
 
@@ -21,8 +21,8 @@ def rows(feed: Feed, *tables: str) -> int:
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows with an entry, and a row for each message."""
     monkeypatch.setattr(packs, "LEAST", 1000)
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 10)
-    monkeypatch.setattr(machine, "ROWS_IN_A_TICK", 20)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 10)
+    monkeypatch.setattr(handlers, "ROWS_IN_A_TICK", 20)
 
 
 def test_a_little_goes_with_every_entry_and_more_with_a_tick(slow: None, feed: Feed) -> None:

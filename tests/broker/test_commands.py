@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.broker import Item, Machine, commands, machine
+from app.broker import Item, Machine, commands, handlers
 from app.broker.commands import (
     MESSAGES_MAX,
     SPAN_MS_MAX,
@@ -67,8 +67,8 @@ EXAMPLES = [
 
 
 def test_there_is_an_example_of_each() -> None:
-    assert {type(example) for example in EXAMPLES} == set(machine.HANDLERS)
-    assert set(commands.Command.__args__) == set(machine.HANDLERS)
+    assert {type(example) for example in EXAMPLES} == set(handlers.HANDLERS)
+    assert set(commands.Command.__args__) == set(handlers.HANDLERS)
 
 
 @pytest.mark.parametrize("command", EXAMPLES)

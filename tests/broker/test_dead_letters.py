@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import machine
+from app.broker import handlers
 from app.broker.commands import (
     ChangeTopic,
     CreateSubscription,
@@ -313,7 +313,7 @@ def test_one_that_a_deleted_subscription_alone_had_kept_goes_back_too(
     mortal: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not swept away yet, and brings its id along."""
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 0)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 0)
     mortal.publish(b"1", topic="u")
     mortal.one(CreateSubscription("dead", "s"))
     kill(mortal, times=2)

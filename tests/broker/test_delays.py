@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import machine, receive
+from app.broker import handlers, receive
 from app.broker.commands import SPAN_MS_MAX, NewMessage, Publish, Receive
 from app.broker.results import LEASE_LOST, Received
 from tests.broker.feed import Feed
@@ -112,7 +112,7 @@ def test_one_that_was_given_back_or_is_dead_is_gone_in_time_too(feed: Feed) -> N
 
 
 def test_it_is_never_handed_out_even_while_it_is_not_cleared_away(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 1)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 9, NewMessage(b"last"))
     feed.now_ms += 10
     assert feed.bodies() == [b"last"]
@@ -120,7 +120,7 @@ def test_it_is_never_handed_out_even_while_it_is_not_cleared_away(feed: Feed, mo
 
 
 def test_who_meets_too_many_of_them_is_told_to_ask_again(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 1)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
     monkeypatch.setattr(receive, "SKIPS_MAX", 3)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 9, NewMessage(b"last"))
     feed.now_ms += 10
@@ -131,7 +131,7 @@ def test_who_meets_too_many_of_them_is_told_to_ask_again(feed: Feed, monkeypatch
 
 def test_such_an_answer_is_not_the_answer_to_a_key(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks again under his key would get it for ever."""
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 1)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
     monkeypatch.setattr(receive, "SKIPS_MAX", 2)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 5, NewMessage(b"last"))
     feed.now_ms += 10

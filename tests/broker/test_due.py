@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import Item, Machine, machine
+from app.broker import Item, Machine, handlers
 from app.broker.commands import DeleteTopic, NewMessage, Publish, Purge
 from tests.broker.feed import START_MS, Feed
 
@@ -62,7 +62,7 @@ def test_the_machine_says_when_a_tick_is_wanted(feed: Feed) -> None:
 
 
 def test_one_entry_does_only_so_much_of_it_and_a_tick_more(feed: Feed) -> None:
-    assert (machine.ROWS_BESIDE, machine.ROWS_IN_A_TICK) == (32, 250)
+    assert (handlers.ROWS_BESIDE, handlers.ROWS_IN_A_TICK) == (32, 250)
     feed.fill(400)
     feed.lease(200, lease_ms=10)
     feed.lease(150, lease_ms=10)
@@ -79,7 +79,7 @@ def test_one_entry_does_only_so_much_of_it_and_a_tick_more(feed: Feed) -> None:
 
 
 def test_a_lease_whose_end_waits_for_the_next_entry_is_still_good(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 1)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
     feed.publish(b"1", b"2", b"3")
     leased = feed.lease(3, lease_ms=10)
     feed.now_ms += 10
@@ -88,7 +88,7 @@ def test_a_lease_whose_end_waits_for_the_next_entry_is_still_good(feed: Feed, mo
 
 
 def test_what_belongs_to_nobody_any_more_is_passed_over(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 2)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 2)
     feed.create("u", lease_ms=10)
     feed.publish(*[b""] * 4, topic="u", delay_ms=10)
     feed.publish(*[b""] * 9, topic="u")

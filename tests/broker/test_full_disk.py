@@ -97,7 +97,7 @@ def fill_up(directory: Path, leave_bytes: int) -> Path:
     return ballast
 
 
-def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+def test_a_disk_that_is_really_full(small_disk: Path, commit_each: None) -> None:
     path = str(small_disk / "state.db")
     feed = Feed(Machine.open(path))
     feed.create()
@@ -132,6 +132,7 @@ def test_a_checkpoint_needs_no_room_and_a_backfill_waits_for_it(
     feed.create()
     feed.machine.checkpoint()
     feed.fill(500, size_bytes=1500)
+    feed.machine.serialize()  # Commits.
     before = os.path.getsize(path)
     ballast = fill_up(small_disk, leave_bytes=0)
     assert feed.machine.checkpoint() == feed.machine.applied_index
@@ -141,3 +142,46 @@ def test_a_checkpoint_needs_no_room_and_a_backfill_waits_for_it(
     assert os.path.getsize(path) > before + 500_000
     assert feed.machine.audit() == feed.machine.state_hash()[1]
     feed.machine.close()
+
+
+def test_what_cannot_be_committed_is_still_applied_and_promised_to_nobody(small_disk: Path) -> None:
+    path = str(small_disk / "state.db")
+    feed = Feed(Machine.open(path))
+    feed.create()
+    durable_index = feed.machine.checkpoint()
+    heard: list[str] = []
+    feed.machine.watch("t", heard.append)
+    feed.fill(40, size_bytes=5000)
+    before = feed.machine.state_hash()
+    ballast = fill_up(small_disk, leave_bytes=0)
+    for _ in range(3):
+        assert feed.machine.checkpoint() == durable_index < before[0]
+        with pytest.raises(StateFull):
+            feed.machine.snapshot(str(small_disk / "copy"))
+        assert feed.machine.state_hash() == before
+        assert feed.machine.audit() == before[1]
+        assert feed.machine.topic("t").messages == 40
+    feed.publish(b"goes on")
+    before = feed.machine.state_hash()
+    assert heard == ["t", "t"], "what is applied again is no news"
+    ballast.unlink()
+    assert feed.machine.checkpoint() == before[0]
+    feed.machine.close()
+    with closing(Machine.open(path)) as machine:
+        assert machine.state_hash() == before
+        assert machine.audit() == before[1]
+
+
+def test_a_close_without_room_leaves_what_was_committed(small_disk: Path) -> None:
+    path = str(small_disk / "state.db")
+    feed = Feed(Machine.open(path))
+    feed.create()
+    feed.machine.checkpoint()
+    before = feed.machine.state_hash()
+    feed.fill(40, size_bytes=5000)
+    ballast = fill_up(small_disk, leave_bytes=0)
+    feed.machine.close()
+    ballast.unlink()
+    with closing(Machine.open(path)) as machine:
+        assert machine.state_hash() == before
+        assert machine.audit() == before[1]

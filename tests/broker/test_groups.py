@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import machine, receive
+from app.broker import handlers, receive
 from app.broker.commands import NewMessage, Publish, Purge, Receive, Redrive
 from app.broker.results import Redriven
 from tests.broker.feed import Feed
@@ -123,7 +123,7 @@ def test_none_overtakes_those_that_are_due_and_have_not_arrived(feed: Feed, monk
     feed.publish(*[NewMessage(b"%d" % i, group="a") for i in range(5)], topic="u")
     feed.now_ms += 100
     for budget in (0, 1):
-        monkeypatch.setattr(machine, "ROWS_BESIDE", budget)
+        monkeypatch.setattr(handlers, "ROWS_BESIDE", budget)
         feed.publish(NewMessage(b"%d" % (5 + budget), group="a", delay_ms=0), topic="u")
     assert [feed.bodies(1, "u")[0] for _ in range(7)] == [b"%d" % i for i in range(7)]
 

@@ -87,6 +87,7 @@ def test_a_crash_anywhere_leaves_the_old_state_or_the_new(
         feed.fill(30)
         feed.machine.checkpoint()
         feed.fill(30)
+        feed.machine.serialize()  # Commits.
         old = feed.machine.state_hash()
         snapshot, new = ahead()
         with monkeypatch.context() as patch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import machine
+from app.broker import handlers
 from app.broker.commands import Ack, NewMessage, Redrive
 from app.broker.results import LEASE_LOST, ReceivedMessage
 from tests.broker.feed import Feed
@@ -124,7 +124,7 @@ def test_a_message_whose_time_is_over_cannot_be_acked(feed: Feed, monkeypatch: p
     """Nor while it is stored for want of an entry that clears it away."""
     feed.publish(b"1", ttl_ms=50)
     message = late(feed)
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 0)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 0)
     feed.now_ms += 50
     assert feed.ack(message) == [LEASE_LOST]
     assert feed.stored() == 1

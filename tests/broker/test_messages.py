@@ -161,7 +161,7 @@ def test_more_topics_than_the_cache_holds(feed: Feed, monkeypatch: pytest.Monkey
     ]
 
 
-def test_a_commit_writes_the_numbers_of_what_it_touched_and_no_more(feed: Feed) -> None:
+def test_a_commit_writes_the_numbers_of_what_it_touched_and_no_more(feed: Feed, commit_each: None) -> None:
     for name in ("u", "v"):
         feed.create(name)
         feed.publish(b"", topic=name)
@@ -172,7 +172,7 @@ def test_a_commit_writes_the_numbers_of_what_it_touched_and_no_more(feed: Feed) 
     assert len([statement for statement in statements if "UPDATE hot" in statement]) == 2
 
 
-def test_watchers_hear_of_messages_after_the_commit(feed: Feed) -> None:
+def test_watchers_hear_of_messages_after_the_apply(feed: Feed) -> None:
     heard: list[tuple[str, int]] = []
 
     def watcher(topic: str) -> None:

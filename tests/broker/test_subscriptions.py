@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import machine, receive
+from app.broker import handlers, receive
 from app.broker.commands import (
     ChangeTopic,
     CreateSubscription,
@@ -163,7 +163,7 @@ def test_there_are_at_most_63(feed: Feed) -> None:
 
 
 def test_while_a_deleted_one_is_cleared_up_its_place_is_taken(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "ROWS_BESIDE", 1)
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
     for i in range(SLOTS - 1):
         subscribe(feed, f"s{i}")
     feed.publish(*[b""] * 5)

@@ -68,12 +68,14 @@ SITUATIONS = (
     "state on disk newer than its last checkpoint",
     "all nodes lost power",
     "process killed",
+    "killed with entries uncommitted",
     "process ended by a disk error",
     "wiped node admitted",
     # disks and clocks
     "disk-full refusal",
     "log full: write held back",
     "state full: apply held back",
+    "commit failed: applied again",
     "clock jumped back",
     # pauses and links
     "leader paused",

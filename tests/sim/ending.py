@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.broker import commands, results
 from app.broker.commands import Once, Tick
-from app.broker.machine import ROWS_BESIDE, ROWS_IN_A_TICK
+from app.broker.handlers import ROWS_BESIDE, ROWS_IN_A_TICK
 from app.broker.results import LEASE_LOST, Published, Received, Settled
 from app.node.envelope import unseal
 from app.raft import Kind

@@ -1,8 +1,8 @@
 """The production state machine over SQLite in memory, with its files kept in the simulated file system.
 
 What is replaced: the write-ahead log of SQLite. A checkpoint writes the whole state to one file, durably. What was
-applied since then may have reached the disk or not, as in production, so a power loss leaves the state of the last
-checkpoint or, at times, a newer one; a killed process loses nothing.
+committed since then may have reached the disk or not, as in production, so a power loss leaves the state of the last
+checkpoint or, at times, a newer one; a killed process leaves what it had committed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from app.broker import Item, Machine, StateFull, packs
+from app.broker import Item, Machine, StateFull, packs, writer
 from app.broker import files as database
 from app.storage.filesystem import FileSystem
 
@@ -24,14 +24,16 @@ MIDDLE_SHARE = 0.03
 
 
 @contextmanager
-def small_packs() -> Iterator[None]:
-    """Two messages make a pack, so that the small batches of a simulation lie in packs, too."""
-    before = packs.LEAST, packs.TOGETHER
+def small_bounds() -> Iterator[None]:
+    """Two messages make a pack, so that the small batches of a simulation lie in packs, too; and few entries make a
+    transaction, but more than one."""
+    before = packs.LEAST, packs.TOGETHER, writer.ENTRIES
     packs.LEAST = packs.TOGETHER = 2
+    writer.ENTRIES = 20
     try:
         yield
     finally:
-        packs.LEAST, packs.TOGETHER = before
+        packs.LEAST, packs.TOGETHER, writer.ENTRIES = before
 
 
 class SimMachine(Machine):
@@ -66,9 +68,19 @@ class SimMachine(Machine):
             self.middle = self.serialize()
         return answers
 
+    def left_behind(self) -> bytes:
+        """What the files hold when this process ends here and now. Nothing works afterwards."""
+        if self._connection.in_transaction:
+            self.node.world.count("killed with entries uncommitted")
+            self._connection.execute("ROLLBACK")
+        return database.image_of(self._connection)
+
     def checkpoint(self) -> int:
         self.middle = None
-        if self.applied_index > self.durable_index and not self.node.fs.full:
+        if self.node.fs.full:
+            self._writer._undo()
+            self.node.world.count("commit failed: applied again")
+        elif self.applied_index > self.durable_index:
             store(self.node.fs, self.serialize())
             self.durable_index = self.applied_index
         return self.durable_index

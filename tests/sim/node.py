@@ -223,7 +223,7 @@ class SimNode:
         newer = self.cached_image
         if hasattr(self, "machine"):
             middle = self.machine.middle
-            newer = self.machine.serialize() if middle is None or rng.random() < 0.5 else middle
+            newer = self.machine.left_behind() if middle is None or rng.random() < 0.5 else middle
         self._close()
         self.fs.crash(rng)
         self._end_process()
@@ -246,7 +246,7 @@ class SimNode:
             return
         self.world.trace(self.id, "is killed", why)
         self.world.coverage.crashed(self, None)
-        self.cached_image = self.machine.serialize()
+        self.cached_image = self.machine.left_behind()
         self._close()
         self.fs.kill()
         self._end_process()

@@ -28,7 +28,7 @@ from tests.sim.coverage import Coverage
 from tests.sim.disk import SimCrash
 from tests.sim.ending import check_ending
 from tests.sim.faults import Faults
-from tests.sim.machine import small_packs
+from tests.sim.machine import small_bounds
 from tests.sim.network import Network
 from tests.sim.node import SimNode
 from tests.sim.plan import MS, SECOND, Plan, draw
@@ -204,7 +204,7 @@ def simulate(seed: int, seconds: int = 60, on_trace: Callable[[str], None] | Non
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with small_packs():
+        with small_bounds():
             world.run()
     except Violation as violation:
         outcome.violation, outcome.what = violation.invariant, str(violation)
