@@ -51,12 +51,24 @@ def audit(state: State) -> str:
         claims_bytes += len(row[6]) + len(row[4]) + len(row[3])
     for row in state.sql.execute("SELECT id, kind, target, position, until, slot FROM chore"):
         rows_digest += row_digest(("chore", *row))
+    _audit_handed(state)
     assert state.next_due_ms <= State(state.sql.connection).next_due_ms
     numbers = msgspec.structs.replace(
         state.numbers, rows_digest=to_bytes(rows_digest), claims=claims, claims_bytes=claims_bytes
     )
     assert isinstance(numbers, Numbers)
     return hash_of(numbers, state.configuration)
+
+
+def _audit_handed(state: State) -> None:
+    """What is remembered stands in the tables, unless it was waste already."""
+    for lease in state.handed.all():
+        topic = state.topic_of(lease.row[1])
+        if topic is not None:
+            assert LEASE.select(state, "WHERE id = ?", lease.row[:1]) == [lease.row]
+            assert leases.items_of(lease.row) == list(lease.items)
+            places = [(item.lane, item.sequence) for item in lease.items]
+            assert [lease.messages[place] for place in places] == messages.at_all(state, topic, places)
 
 
 def _audit_topic(state: State, topic: Topic) -> None:

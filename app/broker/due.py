@@ -8,7 +8,7 @@ the log like everything else, and a leader that wakes from a pause ends nothing 
 from __future__ import annotations
 
 from app.broker import dead_letters, groups, leases, messages
-from app.broker.leases import Item
+from app.broker.handed import Item
 from app.broker.messages import LATER
 from app.broker.rows import ASIDE, DEAD, DELAYED, DUE_MS, LANE, MESSAGE, READY, SEQUENCE, STORE, Row
 from app.broker.settle import give_back
@@ -34,6 +34,7 @@ def _end_lease(state: State, budget: int) -> int:
     topic = state.topic_of(lease.row[1])
     if topic is None:
         state.sql.execute("DELETE FROM lease WHERE id = ?", (lease.row[0],))
+        state.handed.forget(lease.row[0])
         return 1
     subscription = _subscription(topic, lease.row[1])
     over: list[Item] = []
@@ -42,8 +43,8 @@ def _end_lease(state: State, budget: int) -> int:
         is_over = item.due_ms <= state.numbers.time_ms and len(over) < budget
         (over if is_over else kept).append(item)
     leases.keep(state, topic, lease, kept)
-    for item in over:
-        give_back(state, topic, subscription, item, 0, nacked=False)
+    for item, row in zip(over, leases.messages_in(state, topic, lease, over), strict=True):
+        give_back(state, topic, subscription, item, row, 0, nacked=False)
     return len(over)
 
 
@@ -104,6 +105,7 @@ def _end_waiting(state: State) -> int:
         if topic.messages == before:
             # Somebody has leased it: it is over when that lease is.
             MESSAGE.update(state, topic, row, (*row[:DUE_MS], None, *row[DUE_MS + 1 :]))
+            state.handed.forget_all()
     return 1
 
 

@@ -50,7 +50,8 @@ HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
 
 
 def apply_one(state: State, item: Item) -> bytes | None:
-    """-> the entry's encoded result; None for one that carries no command. The entry follows the last one applied."""
+    """-> the entry's encoded result, or UNSAID; None for one that carries no command. The entry follows the last one
+    applied."""
     numbers = state.numbers
     assert item.index == numbers.applied_index + 1, (item.index, numbers.applied_index)
     assert item.term >= numbers.applied_term, (item.term, numbers.applied_term)
@@ -61,6 +62,7 @@ def apply_one(state: State, item: Item) -> bytes | None:
     if item.configuration is not None:
         state.configure(item.configuration)
     state.may_drop_more = True
+    state.is_asked = item.is_asked
     command, refusal = _decoded(item)
     # First what is due: a message whose lease has ended by now can be handed out now.
     budget = ROWS_IN_A_TICK if type(command) is Tick else ROWS_BESIDE

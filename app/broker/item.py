@@ -18,3 +18,5 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     command: bytes | None = None
     configuration: bytes | None = None
     """Opaque to the machine: it keeps the last one it was given."""
+    is_asked: bool = True
+    """Whether somebody waits for the answer here. Without, it may be empty bytes; the state does not depend on it."""

@@ -9,27 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from app.broker.rows import LEASE, Row
+from app.broker import messages
+from app.broker.handed import Item, Lease
+from app.broker.rows import LANE, LEASE, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 
 _TOKEN = re.compile(r"[0-9a-f]{1,15}(?:-[0-9a-f]{1,15}){4}", re.ASCII)
-
-Handed = tuple[int, int, int]
-"""lane, sequence, deliveries"""
-
-
-class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A message in a lease."""
-
-    lane: int
-    sequence: int
-    deliveries: int
-    due_ms: int
-
 
 class Token(msgspec.Struct, frozen=True, gc=False):
     """What a token says."""
@@ -39,13 +27,6 @@ class Token(msgspec.Struct, frozen=True, gc=False):
     lane: int
     sequence: int
     deliveries: int
-
-
-class Lease(NamedTuple):
-    """A row of `lease`, decoded."""
-
-    row: Row
-    items: list[Item]
 
 
 def items_of(row: Row) -> list[Item]:
@@ -66,36 +47,63 @@ def parse(text: str) -> Token | None:
 
 
 def grant(
-    state: State, topic: Topic, subscription: Subscription, handed: Sequence[Handed], due_ms: int
-) -> list[str]:
-    """Lease these until `due_ms`. -> their tokens."""
+    state: State, topic: Topic, subscription: Subscription, handed: Sequence[tuple[Row, int]], size_bytes: int,
+    due_ms: int,
+) -> Lease:  # fmt: skip
+    """Lease these messages until `due_ms`; each with the number of its delivery. `size_bytes`: of all together."""
     id = state.numbers.next_lease_id
     state.numbers.next_lease_id += 1
-    items = [Item(*each, due_ms) for each in handed]
-    LEASE.insert(state, topic, (id, subscription.id, due_ms, _encode(items)))
+    items = [Item(row[LANE], row[SEQUENCE], deliveries, due_ms) for row, deliveries in handed]
+    row = (id, subscription.id, due_ms, _encode(items))
+    LEASE.insert(state, topic, row)
     state.expect(due_ms)
     subscription.leased += len(items)
-    head = f"{subscription.id:x}-{id:x}-"
-    return [f"{head}{lane:x}-{sequence:x}-{deliveries:x}" for lane, sequence, deliveries in handed]
+    lease = Lease(row, items, {(row[LANE], row[SEQUENCE]): row for row, _ in handed})
+    state.handed.remember(lease, size_bytes)
+    return lease
+
+
+def tokens_of(lease: Lease) -> list[str]:
+    """A token for each of its messages."""
+    head = f"{lease.row[1]:x}-{lease.row[0]:x}-"
+    return [f"{head}{item.lane:x}-{item.sequence:x}-{item.deliveries:x}" for item in lease.items]
 
 
 def find(state: State, id: int, subscription: Subscription) -> Lease | None:
     """The lease with this id, if it is one of that subscription."""
-    found = LEASE.select(state, "WHERE id = ?", (id,))
-    return Lease(found[0], items_of(found[0])) if found and found[0][1] == subscription.id else None
+    lease = state.handed.find(id)
+    if lease is None:
+        found = LEASE.select(state, "WHERE id = ?", (id,))
+        if not found:
+            return None
+        lease = _read(found[0])
+    return lease if lease.row[1] == subscription.id else None
+
+
+def messages_in(state: State, topic: Topic, lease: Lease, items: Sequence[Item]) -> list[Row]:
+    """The messages that these items of the lease are."""
+    places = [(item.lane, item.sequence) for item in items]
+    return [lease.messages[place] for place in places] if lease.messages else messages.at_all(state, topic, places)
 
 
 def first_due(state: State) -> Lease | None:
     """The lease of which something is to end first."""
     found = LEASE.select(state, "WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1", (state.numbers.time_ms,))
-    return Lease(found[0], items_of(found[0])) if found else None
+    return None if not found else state.handed.find(found[0][0]) or _read(found[0])
+
+
+def _read(row: Row) -> Lease:
+    return Lease(row, items_of(row), {})
 
 
 def keep(state: State, topic: Topic, lease: Lease, items: Sequence[Item]) -> None:
     """Of the lease these are left."""
     if not items:
         LEASE.delete(state, topic, lease.row)
+        state.handed.forget(lease.row[0])
         return
     due_ms = min(item.due_ms for item in items)
-    LEASE.update(state, topic, lease.row, (*lease.row[:2], due_ms, _encode(items)))
+    row = (*lease.row[:2], due_ms, _encode(items))
+    LEASE.update(state, topic, lease.row, row)
+    state.handed.changed(row, items)
     state.expect(due_ms)

@@ -8,7 +8,7 @@ such row, and the message goes at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -170,30 +170,26 @@ def is_there(state: State, topic: Topic, subscription: Subscription, lane: int, 
 
 
 def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room_bytes: int) -> list[Row]:
-    """Up to `limit` messages of a lane from the cursor on; the first in any case, the others while there is room."""
+    """Up to `limit` messages of a lane from the cursor on; the first in any case, the others while there is room. What
+    lies in packs is small, and is not measured."""
     rows: list[Row] = []
-    for row in _from_on(state, topic, lane, cursor, limit):
-        room_bytes -= size_bytes(row)
-        if rows and room_bytes < 0:
-            break
-        rows.append(row)
-        if len(rows) == limit:
-            break
-    return rows
-
-
-def _from_on(state: State, topic: Topic, lane: int, cursor: int, limit: int) -> Iterator[Row]:
-    """The messages of a lane from the cursor on, `limit` at least where there are as many."""
     is_packed = bool(topic.packs) and lane == packs.PLAIN_LANE
     while True:
         found = packs.from_on(state, topic, cursor, 1) if is_packed else []
         until = found[0].first if found else NEVER
         if cursor < until:
             tail = "WHERE store = ? AND lane = ? AND sequence >= ? AND sequence < ? ORDER BY sequence LIMIT ?"
-            yield from MESSAGE.each(state, tail, (topic.store, lane, cursor, until, limit))
-        if not found:
-            return
-        yield from packs.rows_at(state, found[0])[max(0, cursor - until) :]
+            for row in MESSAGE.each(state, tail, (topic.store, lane, cursor, until, limit - len(rows))):
+                room_bytes -= size_bytes(row)
+                if rows and room_bytes < 0:
+                    return rows
+                rows.append(row)
+        if not found or len(rows) == limit:
+            return rows
+        start = max(0, cursor - until)
+        rows += packs.rows_at(state, found[0])[start : start + limit - len(rows)]
+        if len(rows) == limit:
+            return rows
         cursor = found[0].end
 
 

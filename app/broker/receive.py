@@ -14,7 +14,6 @@ who still waits for messages, and will ask again, leaves it open; so does the an
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +21,7 @@ from app.broker import dedup, ended, groups, leases, messages
 from app.broker.commands import Receive
 from app.broker.results import (
     KEY_REUSED,
+    UNSAID,
     Received,
     ReceivedMessage,
     encode,
@@ -29,7 +29,7 @@ from app.broker.results import (
     no_such_topic,
     refuse,
 )
-from app.broker.rows import ASIDE, BODY, ID, LANE, PUBLISHED_MS, SEQUENCE, Row
+from app.broker.rows import ASIDE, ATTRIBUTES, BODY, ID, PUBLISHED_MS, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 
 RECEIVE_BYTES = 4 << 20
@@ -44,11 +44,8 @@ _MORE = encode(Received([], more=True))
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Pick(NamedTuple):
-    """A message to hand out, for the n-th time."""
-
-    row: Row
-    deliveries: int
+Pick = tuple[Row, int]
+"""A message to hand out, for the n-th time."""
 
 
 def receive(state: State, command: Receive) -> bytes:
@@ -85,22 +82,25 @@ def _hand_out(state: State, topic: Topic, subscription: Subscription, command: R
     picks = chosen.picks()
     if not picks:
         return _MORE if chosen.was_too_much() else _EMPTY
+    is_said = state.is_asked or command.key is not None
     if command.auto_ack:
-        for pick in picks:
-            ended.note(state, topic, subscription, pick.row[SEQUENCE], pick.deliveries, ended.ACKED)
-        return encode(Received([_message(pick) for pick in picks]))
+        for row, deliveries in picks:
+            ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.ACKED)
+        return encode(Received([_message(pick) for pick in picks])) if is_said else UNSAID
     lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
     due_ms = state.numbers.time_ms + lease_ms
-    handed = [(pick.row[LANE], pick.row[SEQUENCE], pick.deliveries) for pick in picks]
-    tokens = leases.grant(state, topic, subscription, handed, due_ms)
+    lease = leases.grant(state, topic, subscription, picks, chosen.size_bytes, due_ms)
+    if not is_said:
+        return UNSAID
+    tokens = leases.tokens_of(lease)
     return encode(Received([_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)]))
 
 
 def _message(pick: Pick, token: str | None = None, due_ms: int | None = None) -> ReceivedMessage:
-    row = pick.row
+    row, deliveries = pick
     carried = messages.attributes_of(row)
     return ReceivedMessage(
-        str(row[ID]), row[SEQUENCE], row[BODY], carried.binary, carried.headers, row[PUBLISHED_MS], pick.deliveries,
+        str(row[ID]), row[SEQUENCE], row[BODY], carried.binary, carried.headers, row[PUBLISHED_MS], deliveries,
         carried.group, token, due_ms, carried.priority, carried.origin,
     )  # fmt: skip
 
@@ -111,7 +111,8 @@ class _Choice:
     def __init__(self, state: State, topic: Topic, subscription: Subscription, limit: int, *, keep: bool) -> None:
         self._state, self._topic, self._subscription = state, topic, subscription
         self._limit, self._keep = limit, keep
-        self._room_bytes = RECEIVE_BYTES
+        self.size_bytes = 0
+        """Of what was taken."""
         self._picks: list[Pick] = []
         self._full = False
         self._skipped = self._passed = 0
@@ -124,6 +125,9 @@ class _Choice:
         else:
             self._in_turn()
         return self._picks
+
+    def _room_bytes(self) -> int:
+        return RECEIVE_BYTES - self.size_bytes
 
     def was_too_much(self) -> bool:
         """Whether there was more to clear away than one command does."""
@@ -155,7 +159,7 @@ class _Choice:
             self._again(lane, until)
             while len(self._picks) < until and not self._is_over():
                 left = until - len(self._picks)
-                rows = messages.waiting(self._state, self._topic, lane, cursors[lane], left, self._room_bytes)
+                rows = messages.waiting(self._state, self._topic, lane, cursors[lane], left, self._room_bytes())
                 if not rows:
                     break
                 taken = self._take(rows, [1] * len(rows))
@@ -167,7 +171,7 @@ class _Choice:
         before = len(self._picks)
         self._again(lane, before + 1)
         while len(self._picks) == before and not self._is_over():
-            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._room_bytes)
+            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._room_bytes())
             if not rows:
                 break
             if self._take(rows, [1]):
@@ -197,29 +201,28 @@ class _Choice:
     def _take(self, rows: list[Row], deliveries: list[int]) -> int:
         """Hand these out, as far as there is room; of those whose time is over nothing is left. -> how many."""
         state, topic, subscription = self._state, self._topic, self._subscription
-        taken, done = 0, []
+        taken, done = 0, list[Row]()
         for row, number in zip(rows, deliveries, strict=True):
-            if self.was_too_much():
-                break
-            size = messages.size_bytes(row)
             if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
                 self._passed += 1
-                taken += 1
-                continue
-            if messages.is_over(state, row):
+            elif row[ATTRIBUTES] is not None and messages.is_over(state, row):
                 self._skipped += 1
                 ended.note(state, topic, subscription, row[SEQUENCE], number - 1, ended.LOST)
                 done.append(row)
+            else:
+                size_bytes = messages.size_bytes(row)
+                if self._picks and size_bytes > self._room_bytes():
+                    self._full = True
+                    break
+                self.size_bytes += size_bytes
+                self._picks.append((row, number))
+                if not self._keep:
+                    done.append(row)
                 taken += 1
                 continue
-            if self._picks and size > self._room_bytes:
-                self._full = True
-                break
-            self._room_bytes -= size
-            self._picks.append(Pick(row, number))
             taken += 1
-            if not self._keep:
-                done.append(row)
+            if self.was_too_much():
+                break
         if done:
             messages.finish(state, topic, subscription, done)
         return taken

@@ -186,6 +186,9 @@ Result = (
 encode = msgspec.msgpack.Encoder().encode
 """A result as bytes."""
 
+UNSAID = b""
+"""In the place of a result that nobody waits for, and that would have been dear."""
+
 _decode = msgspec.msgpack.Decoder(Result | PublishedRun).decode
 
 

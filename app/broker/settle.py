@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 from app.broker import dead_letters, ended, groups, leases, messages
 from app.broker.commands import Ack, Extend, Nack
-from app.broker.leases import Item, Token
+from app.broker.handed import Item, Lease
+from app.broker.leases import Token
 from app.broker.results import BAD_TOKEN, LEASE_LOST, Settled, encode, no_such_topic
-from app.broker.rows import ASIDE, DELAYED, READY
+from app.broker.rows import ASIDE, DELAYED, READY, Row
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import aside_of, finish_aside
 
-Handle = Callable[[State, Topic, Subscription, list[Item]], list[Item]]
-"""What to do with items that are leased; those that stay in the lease, as they are then."""
+Handle = Callable[[State, Topic, Subscription, Lease, Sequence[Item]], list[Item]]
+"""What to do with items that are in a lease; those that stay in it, as they are then."""
 Late = Callable[[State, Topic, Subscription, Token], str | None]
 """The code for a token whose lease has ended."""
 
@@ -32,9 +33,11 @@ def ack(state: State, command: Ack) -> bytes:
 def nack(state: State, command: Nack) -> bytes:
     """Settled: these messages go back."""
 
-    def back(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
-        for item in items:
-            give_back(state, topic, subscription, item, command.delay_ms, nacked=True)
+    def back(
+        state: State, topic: Topic, subscription: Subscription, lease: Lease, items: Sequence[Item]
+    ) -> list[Item]:
+        for item, row in zip(items, leases.messages_in(state, topic, lease, items), strict=True):
+            give_back(state, topic, subscription, item, row, command.delay_ms, nacked=True)
         return []
 
     return _each(state, command.topic, command.tokens, back, _nack_late)
@@ -44,7 +47,9 @@ def extend(state: State, command: Extend) -> bytes:
     """Settled: these leases end later, or earlier."""
     due_ms = state.numbers.time_ms + command.lease_ms
 
-    def longer(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
+    def longer(
+        state: State, topic: Topic, subscription: Subscription, lease: Lease, items: Sequence[Item]
+    ) -> list[Item]:
         return [Item(item.lane, item.sequence, item.deliveries, due_ms) for item in items]
 
     return _each(state, command.topic, command.tokens, longer, lambda *_: LEASE_LOST)
@@ -54,6 +59,11 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
     topic = state.topic(name)
     if topic is None:
         return no_such_topic(name)
+    whole = _whole(state, topic, texts)
+    if whole is not None:
+        for taker, lease in whole:
+            leases.keep(state, topic, lease, handle(state, topic, taker, lease, lease.items))
+        return encode(Settled([None] * len(texts)))
     codes: list[str | None] = [BAD_TOKEN] * len(texts)
     by_lease: dict[tuple[int, int], list[tuple[int, Token]]] = {}
     for place, text in enumerate(texts):
@@ -72,6 +82,25 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
             if token.lease < state.numbers.next_lease_id and token.sequence < topic.next_sequence:
                 codes[place] = late(state, topic, subscription, token)
     return encode(Settled(codes))
+
+
+def _whole(state: State, topic: Topic, texts: Sequence[str]) -> list[tuple[Subscription, Lease]] | None:
+    """The leases whose tokens these are, one after the other, all of each and in order, where they are remembered: what
+    was received together is mostly settled together, and then no token but each lease's first needs to be read."""
+    found: list[tuple[Subscription, Lease]] = []
+    place = 0
+    while place < len(texts):
+        token = leases.parse(texts[place])
+        lease = None if token is None else state.handed.find(token.lease)
+        if lease is None or any(lease is other for _, other in found):
+            return None
+        of = [each for each in topic.subscriptions if each.id == lease.row[1]]
+        end = place + len(lease.items)
+        if not of or texts[place:end] != leases.tokens_of(lease):
+            return None
+        found.append((of[0], lease))
+        place = end
+    return found
 
 
 def _in_lease(
@@ -95,16 +124,19 @@ def _in_lease(
         handled = list(dict.fromkeys(wanted))
         for item in handled:
             del items[item.lane, item.sequence]
-        stay = handle(state, topic, subscription, handled)
+        stay = handle(state, topic, subscription, lease, handled)
         leases.keep(state, topic, lease, [*items.values(), *stay])
     return missed
 
 
-def _ack(state: State, topic: Topic, subscription: Subscription, items: list[Item]) -> list[Item]:
-    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
+def _ack(
+    state: State, topic: Topic, subscription: Subscription, lease: Lease, items: Sequence[Item]
+) -> list[Item]:
+    rows = leases.messages_in(state, topic, lease, items)
     subscription.leased -= len(items)
     for item in items:
-        ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
+        if item.deliveries > 1:
+            ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
     messages.finish(state, topic, subscription, rows)
     for item in items:
         if item.lane >= LANES:
@@ -142,11 +174,9 @@ def _gone(state: State, topic: Topic, subscription: Subscription, token: Token, 
 
 
 def give_back(
-    state: State, topic: Topic, subscription: Subscription, item: Item, delay_ms: int, *, nacked: bool
+    state: State, topic: Topic, subscription: Subscription, item: Item, row: Row, delay_ms: int, *, nacked: bool
 ) -> None:
     """A leased message was not worked on: it takes its old place, at once or later, or is a dead letter now."""
-    row = messages.at(state, topic, item.lane, item.sequence)
-    assert row is not None, "a leased message is gone"
     subscription.leased -= 1
     limit = topic.settings.max_deliveries
     if messages.is_over(state, row):

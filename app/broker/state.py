@@ -15,6 +15,7 @@ import msgspec
 
 from app.broker.commands import TopicSettings
 from app.broker.digest import MASK, bytes_digest, from_bytes, to_bytes
+from app.broker.handed import Handed
 
 TOPICS_CACHED = 4096
 LANES = 10
@@ -175,10 +176,13 @@ class State:
         """Nothing has its time before; maybe nothing has it then."""
         self.woken: dict[str, None] = {}
         """Topics that went, or in which something became ready to be handed out, in this apply, in that order."""
+        self.handed = Handed()
         self.changed_bytes = 0
         """Of rows that came or went in this transaction, about."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None
         """The pack that was read last, and its messages as rows (`packs`)."""
+        self.is_asked = True
+        """Of the entry that is being applied: whether somebody waits for the answer."""
         self.may_drop_more = False
         """Of the entry that is being applied: whether it may still drop messages beyond what it needs (`overflow`)."""
         self._names: dict[str, Topic] = {}

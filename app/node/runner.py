@@ -277,7 +277,7 @@ class GroupRunner:
         for entry in entries:
             if entry.kind == Kind.COMMAND:
                 time_ms, command = unseal(entry.data)
-                items.append(Item(entry.index, entry.term, time_ms, command, None))
+                items.append(Item(entry.index, entry.term, time_ms, command, None, entry.index in self._waiters))
             else:
                 configuration = entry.data if entry.kind == Kind.CONFIGURATION else None
                 items.append(Item(entry.index, entry.term, 0, None, configuration))
