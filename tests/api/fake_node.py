@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.broker import Item, Machine
-from app.broker.commands import Tick, encode
+from app.broker.commands import Tick, decode, encode
 from app.config import Endpoint, NodeAddress, Settings
 from app.node.errors import NodeError, OutcomeUnknown
 from app.node.status import MemberStatus, NodeStatus
@@ -50,6 +50,8 @@ class FakeNode:
         """A command of somebody else, between one whose answer is lost and its retry."""
         self.hangs = False
         """Operations never end."""
+        self.holds: type | None = None
+        """Commands of this kind wait."""
         self.slow_s = 0.0
         """Answers are late by so much."""
         self.submitted = 0
@@ -62,6 +64,8 @@ class FakeNode:
         assert 0 < timeout_s <= 5
         if self.hangs:
             await asyncio.Event().wait()
+        while self.holds is not None and isinstance(decode(command), self.holds):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # Set by the test's thread, which an event is not for.
         if self.fail is not None:
             raise self.fail
         self.submitted += 1

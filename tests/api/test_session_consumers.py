@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.session.consuming import FRAME_BYTES
-from app.broker.commands import NewMessage, Publish, encode
+from app.api.session.consuming import FRAME_BYTES, PAUSE_S
+from app.broker.commands import Ack, NewMessage, Publish, encode
 from app.node.errors import NoQuorum
 from tests.api.conftest import Live
 from tests.api.talking import Talk, bodies, session, talk, topic
@@ -47,6 +47,32 @@ async def test_no_more_come_than_there_is_credit_for(session: Talk, topic: str) 
     assert told(second) == [2] and await session.is_quiet()
     await session.ask("ack", 8, topic=topic, tokens=tokens(first[1:] + second))
     assert told(await session.delivered(2)) == [3, 4]
+
+
+async def test_the_next_one_comes_while_an_ack_is_on_its_way(
+    session: Talk, topic: str, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await session.publish(topic, "a", "b", "c")
+    await session.consume(topic, 1)
+    first = await session.delivered(1)
+    monkeypatch.setattr(live.node, "holds", Ack)
+    await session.say("ack", 7, topic=topic, tokens=tokens(first))
+    assert told(await session.delivered(1)) == ["b"] and await session.is_quiet()
+    live.node.holds = None
+    settled = await session.hear()
+    assert (settled["id"], settled["results"][0]["ok"]) == (7, True)
+    assert await session.is_quiet(), "the credit was given back once"
+
+
+async def test_what_an_ack_could_not_settle_counts_again(session: Talk, topic: str, live: Live) -> None:
+    await session.publish(topic, "a", "b")
+    await session.consume(topic, 1)
+    first = await session.delivered(1)
+    with live.node.failing(NoQuorum("no majority")):
+        assert (await session.ask("ack", 7, topic=topic, tokens=tokens(first)))["op"] == "error"
+    assert await session.is_quiet(2 * PAUSE_S)
+    assert (await session.ask("ack", 8, topic=topic, tokens=tokens(first)))["results"][0]["ok"]
+    assert told(await session.delivered(1)) == ["b"]
 
 
 async def test_what_comes_later_is_delivered_at_once(session: Talk, topic: str, live: Live) -> None:

@@ -1,8 +1,9 @@
 """Consumers of a session: messages come by themselves, and never more are with the client than its credit.
 
-Theory: a consumer is a long poll that asks again when it is answered. A message counts against the credit until it is
-settled, or until its lease must have run out by this node's own clock, because then another may have it. What the
-client has when it goes is given back at once, and waits for no lease.
+Theory: a consumer is a long poll that asks again when it is answered. A message counts against the credit until the
+client settles it, or until its lease must have run out by this node's own clock, because then another may have it. It
+is asked for the next ones while that is on its way, so that they share a round of the log; should it fail, the message
+counts again. What the client has when it goes is given back at once, and waits for no lease.
 
 Rules of this file: a consumer ends for good when its topic or its subscription is gone; whatever passes, such as the
 time without a leader, it sits out.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,6 +59,8 @@ class Consumer:
         self.credit = int(frame.credit)
         self.unsettled: dict[str, float] = {}
         """By token: when its lease is over, on the loop's clock."""
+        self.settling: dict[str, float] = {}
+        """The same of those that the client has settled, as long as it is not known what came of it."""
         self.first_over_at = math.inf
         """None of them is over before."""
         self.is_over = self.is_taking = False
@@ -149,6 +152,14 @@ class Consumers:
         self._end(self._found(id))
         return Cancelled(id=id)
 
+    def settles(self, topic: str, tokens: Iterable[str]) -> None:
+        """The client has settled these: others may come in their place."""
+        for token in tokens:
+            holder = self._holders.get(token)
+            if holder is not None and holder.topic == topic and token in holder.unsettled:
+                holder.settling[token] = holder.unsettled.pop(token)
+                holder.news()
+
     def told(self, topic: str, token: str, lease_ms: int | None) -> None:
         """The token's message stays with the client for so long; None: it does not."""
         holder = self._holders.get(token)
@@ -156,10 +167,18 @@ class Consumers:
             return
         if lease_ms is None:
             del self._holders[token]
-            del holder.unsettled[token]
+            holder.unsettled.pop(token, None)
+            holder.settling.pop(token, None)
         else:
             holder.hold(token, _now() + lease_ms / 1000)
         holder.news()
+
+    def keeps(self, topic: str, tokens: Iterable[str]) -> None:
+        """Nobody knows what came of settling these: as far as this session goes, the client has them still."""
+        for token in tokens:
+            holder = self._holders.get(token)
+            if holder is not None and holder.topic == topic and token in holder.settling:
+                holder.hold(token, holder.settling.pop(token))
 
     def end(self) -> None:
         """Nothing more for any."""

@@ -51,7 +51,7 @@ class Session:
         self._frame_bytes_max = settings.body_limit_bytes
         self._consumers = Consumers(node, polls, meters, wire)
         self._publishing = Publishing(Queue(node), meters, wire, self._window)
-        self._settling = Settling(Queue(node), wire, self._window, self._consumers.told)
+        self._settling = Settling(Queue(node), wire, self._window, self._consumers)
 
     async def run(self) -> None:
         """Until the client goes, or the node stops."""

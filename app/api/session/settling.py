@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from app.api.kinds import to_ms
 from app.api.problems import Problem
 from app.api.queue import Queue
 from app.api.routes import OPERATION_TIMEOUT_S
+from app.api.session.consuming import Consumers
 from app.api.session.frames import Ack, Error, Extend, Nack, Settled, error
 from app.api.session.lines import Lines
 from app.api.session.window import Window
@@ -20,10 +20,6 @@ from app.broker.commands import MESSAGES_MAX
 from app.node.errors import NodeError
 
 Settle = Ack | Nack | Extend
-Told = Callable[[str, str, int | None], None]
-"""What came of a topic's token: its message stays with the client for so many milliseconds, or, None, it does not."""
-
-
 class _Waiting(NamedTuple):
     """A frame, and its size."""
 
@@ -34,8 +30,8 @@ class _Waiting(NamedTuple):
 class Settling:
     """What one session says of messages that it has."""
 
-    def __init__(self, queue: Queue, wire: Wire, window: Window, told: Told) -> None:
-        self._queue, self._wire, self._window, self._told = queue, wire, window, told
+    def __init__(self, queue: Queue, wire: Wire, window: Window, consumers: Consumers) -> None:
+        self._queue, self._wire, self._window, self._consumers = queue, wire, window, consumers
         self._lines = Lines(_first, self._settle)
         self.idle, self.clear = self._lines.idle, self._lines.clear
 
@@ -43,6 +39,8 @@ class Settling:
         """A frame has come."""
         self._window.enter(len(data))
         self._lines.add(frame.topic, _Waiting(frame, len(data)))
+        if not isinstance(frame, Extend):
+            self._consumers.settles(frame.topic, frame.tokens)
 
     async def _settle(self, topic: str, waiting: list[_Waiting]) -> None:
         command = _command(topic, [token for each in waiting for token in each.frame.tokens], waiting[0].frame)
@@ -50,12 +48,13 @@ class Settling:
         try:
             settled = await self._queue.settle(command, None, OPERATION_TIMEOUT_S)
         except (Problem, NodeError) as refused:
+            self._consumers.keeps(topic, command.tokens)
             answers = [error(each.frame.id, refused) for each in waiting]
         else:
             found = token_results(command.tokens, settled.codes)
             longer_ms = command.lease_ms if isinstance(command, commands.Extend) else None
             for result in found:
-                self._told(topic, result.token, longer_ms if result.ok else None)
+                self._consumers.told(topic, result.token, longer_ms if result.ok else None)
             answers, start = [], 0
             for each in waiting:
                 end = start + len(each.frame.tokens)
