@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from app.broker import StateFull
@@ -64,8 +65,7 @@ class DiskThread:
     ):
         self._log, self._snapshots, self._reserve = log, snapshots, reserve
         self._post, self._on_fatal = post, on_fatal
-        self._queue: list[Queued] = []
-        self._wakeup = threading.Condition()
+        self._queue: SimpleQueue[Queued | None] = SimpleQueue()
         self._busy = 0
         self._stopping = False
         self._no_segment = False
@@ -81,9 +81,8 @@ class DiskThread:
 
     def stop(self, timeout_s: float) -> None:
         """Finish what is queued, then end the threads."""
-        with self._wakeup:
-            self._stopping = True
-            self._wakeup.notify()
+        self._stopping = True
+        self._queue.put(None)
         self._look_ahead.set()
         self._thread.join(timeout_s)
         self._ahead.join(timeout_s)
@@ -116,9 +115,7 @@ class DiskThread:
 
     def _submit(self, job: WriteJob | Callable[[], Any], done: Callable[..., None]) -> None:
         self._busy += 1
-        with self._wakeup:
-            self._queue.append((job, done))
-            self._wakeup.notify()
+        self._queue.put((job, done))
 
     def _guard(self, run: Callable[[], None]) -> None:
         try:
@@ -127,14 +124,14 @@ class DiskThread:
             self._post(partial(self._on_fatal, error))
 
     def _run(self) -> None:
-        while True:
-            with self._wakeup:
-                while not self._queue and not self._stopping:
-                    self._wakeup.wait()
-                batch, self._queue = self._queue, []
-                if not batch:
-                    return
-            self._perform(batch)
+        is_over = False
+        while not is_over:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            jobs = [queued for queued in batch if queued is not None]
+            is_over = len(jobs) < len(batch)
+            self._perform(jobs)
 
     def _run_ahead(self) -> None:
         """Keep a spare segment and an eye on the free space."""
@@ -198,22 +195,16 @@ class BackgroundThread:
 
     def __init__(self, post: Callable[[Callable[[], None]], Any], on_fatal: Callable[[BaseException], None]):
         self._post, self._on_fatal = post, on_fatal
-        self._queue: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
-        self._wakeup = threading.Condition()
+        self._queue: SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]]] = SimpleQueue()
         threading.Thread(target=self._run, name="background", daemon=True).start()
 
     def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Queue `work`; `done` runs on the loop with what it returned."""
-        with self._wakeup:
-            self._queue.append((work, done))
-            self._wakeup.notify()
+        self._queue.put((work, done))
 
     def _run(self) -> None:
         while True:
-            with self._wakeup:
-                while not self._queue:
-                    self._wakeup.wait()
-                work, done = self._queue.pop(0)
+            work, done = self._queue.get()
             try:
                 result = work()
             except BaseException as error:

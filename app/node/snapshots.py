@@ -91,8 +91,10 @@ class SnapshotFiles:
 
     def oldest(self) -> int | None:
         """The smallest index of a copy in use or under way: the log must go on from there."""
-        indices = [*self._copies] if self._under_way is None else [*self._copies, self._under_way]
-        return min(indices, default=None)
+        if not self._copies:
+            return self._under_way
+        oldest = min(self._copies)
+        return oldest if self._under_way is None else min(oldest, self._under_way)
 
     def drop_unused(self, in_use: set[int]) -> list[Copy]:
         """Let go of the copies that no follower reads any more; they are the caller's to `discard`."""
