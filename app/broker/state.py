@@ -17,7 +17,8 @@ from app.broker.commands import TopicSettings
 from app.broker.digest import MASK, bytes_digest, from_bytes, to_bytes
 from app.broker.handed import Handed
 
-TOPICS_CACHED = 4096
+TOPICS_CACHED = 16_384
+"""About 1 KB each. To read one again costs as much as a publish."""
 LANES = 10
 """Priorities. The first id is this number, so that the lane of a group, which is an id, is none of them."""
 NEVER_MS = 1 << 62
