@@ -116,12 +116,15 @@ PLANTS = (
         (
             Edit(
                 "app/broker/settle.py",
-                """    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
+                """    rows = leases.messages_in(state, topic, lease, items)
+    subscription.leased -= len(items)
 """,
-                """    for item in [item for item in items if item.deliveries > 1]:
-        items.remove(item)
-        give_back(state, topic, subscription, item, 0, nacked=False)
-    rows = messages.at_all(state, topic, [(item.lane, item.sequence) for item in items])
+                """    again = [item for item in items if item.deliveries > 1]
+    for item, row in zip(again, leases.messages_in(state, topic, lease, again), strict=True):
+        give_back(state, topic, subscription, item, row, 0, nacked=False)
+    items = [item for item in items if item.deliveries == 1]
+    rows = leases.messages_in(state, topic, lease, items)
+    subscription.leased -= len(items)
 """,
             ),
         ),

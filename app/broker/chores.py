@@ -68,8 +68,10 @@ def _reap(state: State, chore: Row, budget: int) -> int:
     for table, key, column in _WASTE:
         some = f"SELECT {key} FROM {table} WHERE {column} = ? LIMIT ?"
         state.sql.execute(f"DELETE FROM {table} WHERE ({key}) IN ({some})", (gone, budget))
-        if state.sql.rowcount:
-            return state.sql.rowcount
+        if gone_rows := state.sql.rowcount:
+            for _ in range(gone_rows):
+                state.changed(0)
+            return gone_rows
     for table, column, order in _BODIES:
         # length() of a trailing blob is read from the row's header: the body is not loaded.
         found = state.sql.execute(
@@ -85,7 +87,8 @@ def _reap(state: State, chore: Row, budget: int) -> int:
                 break
             ids.append((id,))
         state.sql.executemany(f"DELETE FROM {table} WHERE id = ?", ids)
-        state.changed_bytes += size_bytes
+        for _, body_bytes in found[: len(ids)]:
+            state.changed(body_bytes)
         return len(found) if len(ids) == len(found) else budget
     _end(state, chore)
     return 1

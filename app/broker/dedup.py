@@ -82,7 +82,7 @@ def _add(
     numbers.claims += 1
     numbers.claims_bytes += claim.size_bytes()
     state.rows_digest += row_digest(claim)
-    state.changed_bytes += claim.size_bytes()
+    state.changed(claim.size_bytes())
     _sweep(state)
 
 
@@ -104,3 +104,4 @@ def _remove(state: State, claim: Claim) -> None:
     state.numbers.claims -= 1
     state.numbers.claims_bytes -= claim.size_bytes()
     state.rows_digest -= row_digest(claim)
+    state.changed(claim.size_bytes())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from app.broker import dead_letters, groups, leases, messages
 from app.broker.handed import Item
 from app.broker.messages import LATER
-from app.broker.rows import ASIDE, DEAD, DELAYED, DUE_MS, LANE, MESSAGE, READY, SEQUENCE, STORE, Row
+from app.broker.rows import ASIDE, BODY, DEAD, DELAYED, DUE_MS, LANE, MESSAGE, READY, SEQUENCE, STORE, Row
 from app.broker.settle import give_back
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import withdraw
@@ -35,6 +35,7 @@ def _end_lease(state: State, budget: int) -> int:
     if topic is None:
         state.sql.execute("DELETE FROM lease WHERE id = ?", (lease.row[0],))
         state.handed.forget(lease.row[0])
+        state.changed(0)
         return 1
     subscription = _subscription(topic, lease.row[1])
     over: list[Item] = []
@@ -59,6 +60,7 @@ def _end_aside(state: State) -> int:
     if topic is None:
         key = "subscription = ? AND state = ? AND lane = ? AND sequence = ?"
         state.sql.execute(f"DELETE FROM aside WHERE {key}", aside[:4])
+        state.changed(0)
         return 1
     subscription = _subscription(topic, aside[0])
     if aside[1] == DELAYED:
@@ -97,6 +99,7 @@ def _end_waiting(state: State) -> int:
     topic = state.topic_of(row[STORE])
     if topic is None:
         state.sql.execute("DELETE FROM message WHERE id = ?", row[:1])
+        state.changed(len(row[BODY]))
     elif row[LANE] == LATER:
         _arrive(state, topic, row)
     else:

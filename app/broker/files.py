@@ -34,6 +34,9 @@ MEMORY = ":memory:"
 INSTALL = ".install"
 WASTE = ".waste"
 CACHE_KIB = 16 << 10
+SPILL_KIB = 64 << 10
+"""Pages that a transaction has changed stay in memory up to this size, whatever the cache's, and need no disk before it
+is committed."""
 LOCK_WAIT_S = 1.0
 
 
@@ -88,7 +91,8 @@ def _open_writer(path: str) -> sqlite3.Connection:
 def connect(path: str) -> sqlite3.Connection:
     """One more connection to the database at `path`, with our settings."""
     connection = _connect(f"file:{quote(path)}?vfs=unix-excl", uri=True)
-    for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", f"cache_size = -{CACHE_KIB}"):
+    sizes = f"cache_size = -{CACHE_KIB}", f"cache_spill = -{SPILL_KIB}"
+    for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", *sizes):
         connection.execute(f"PRAGMA {setting}").fetchall()
     connection.execute("PRAGMA temp_store = MEMORY").fetchall()
     return connection

@@ -19,6 +19,7 @@ from app.broker.state import State, Subscription, Topic
 
 _TOKEN = re.compile(r"[0-9a-f]{1,15}(?:-[0-9a-f]{1,15}){4}", re.ASCII)
 
+
 class Token(msgspec.Struct, frozen=True, gc=False):
     """What a token says."""
 

@@ -78,6 +78,20 @@ class Machine:
             self._growth.after_commit()
 
     @contextlib.contextmanager
+    def _applied(self) -> Iterator[State]:
+        """The gate, and the state with all that was applied. Raises StateFull."""
+        with self._gate:
+            self._writer.repair()
+            yield self._writer.state
+
+    @contextlib.contextmanager
+    def _flushed(self) -> Iterator[State]:
+        """The same, with the numbers in the tables, too."""
+        with self._gate:
+            self._writer.flush()
+            yield self._writer.state
+
+    @contextlib.contextmanager
     def _committed(self) -> Iterator[None]:
         """The gate, with all that was applied in the files. Raises StateFull."""
         with self._gate:
@@ -85,11 +99,13 @@ class Machine:
             yield
 
     @contextlib.contextmanager
-    def _flushed(self) -> Iterator[State]:
-        """The gate, with all that was applied in the tables."""
+    def _held_off(self) -> Iterator[int]:
+        """The gate, with what there is room for in the files. -> up to which index that is."""
         with self._gate:
-            self._writer.flush()
-            yield self._writer.state
+            if not self._closed:
+                with contextlib.suppress(StateFull):
+                    self._writer.commit()
+            yield self._writer.committed_index
 
     # --- applying
 
@@ -155,17 +171,14 @@ class Machine:
             return self.applied_index
         if self._closed:
             return self._durable_index
-        try:
-            with self._committed():
-                applied_index = self.applied_index
-        except StateFull:
-            return self._durable_index
+        with self._held_off() as committed_index:
+            pass
         upkeep.make_durable(self.path)
-        self._durable_index = max(self._durable_index, applied_index)
+        self._durable_index = max(self._durable_index, committed_index)
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
-                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._committed())
+                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._held_off())
                     with self._gate:
                         upkeep.shrink_wal(self.path, self._connection)
                     if self._growth is not None:
@@ -214,13 +227,16 @@ class Machine:
         close does nothing."""
         self._abandon.set()
         with self._upkeep, self._gate:
-            if not self._closed:
+            if self._closed:
+                return
+            self._closed = True
+            try:
                 with contextlib.suppress(StateFull):
                     self._writer.commit()
-            self._connection.close()
-            if not self._closed and self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._closed = True
+            finally:
+                self._connection.close()
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
 
     # --- what time brings
 
@@ -235,20 +251,20 @@ class Machine:
     ) -> list[queries.ScheduleInfo]:
         """Up to `limit` schedules whose next tick is not after `now_ms`, the most overdue first, but for those whose
         (id, next_ms) is in `without`."""
-        with self._gate:
-            return queries.due_schedules(self._writer.state, now_ms, limit, without)
+        with self._applied() as state:
+            return queries.due_schedules(state, now_ms, limit, without)
 
     # --- local reads
 
     def topic(self, name: str) -> queries.TopicInfo | None:
         """One topic by its name."""
-        with self._gate:
-            return queries.topic(self._writer.state, name)
+        with self._applied() as state:
+            return queries.topic(state, name)
 
     def ready(self, topic: str, subscription: str) -> int | None:
         """How many messages it has ready; None where there is no such topic or subscription. Cheap."""
-        with self._gate:
-            return queries.ready(self._writer.state, topic, subscription)
+        with self._applied() as state:
+            return queries.ready(state, topic, subscription)
 
     def topics(self, prefix: str = "", limit: int = 1000, after: int = 0) -> list[queries.TopicInfo]:
         """Topics in the order of creation, up to `limit` of those with an id above `after`: give the last one's id to
@@ -258,16 +274,16 @@ class Machine:
 
     def schedules(self, topic: str) -> list[queries.ScheduleInfo]:
         """The topic's schedules, by name; none where there is no such topic."""
-        with self._gate:
-            return queries.schedules(self._writer.state, topic)
+        with self._applied() as state:
+            return queries.schedules(state, topic)
 
     def peek(
         self, topic: str, subscription: str, start: int, limit: int, headers: Mapping[str, str]
     ) -> peek.Page | None:
         """Messages from the sequence `start` on, untouched; see `peek.Page`. None where there is no such topic or
         subscription."""
-        with self._gate:
-            return peek.peek(self._writer.state, topic, subscription, start, limit, headers)
+        with self._applied() as state:
+            return peek.peek(state, topic, subscription, start, limit, headers)
 
     def counts(self) -> queries.Counts:
         """Sums over all topics."""

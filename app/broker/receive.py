@@ -201,6 +201,8 @@ class _Choice:
     def _take(self, rows: list[Row], deliveries: list[int]) -> int:
         """Hand these out, as far as there is room; of those whose time is over nothing is left. -> how many."""
         state, topic, subscription = self._state, self._topic, self._subscription
+        if self.was_too_much():
+            return 0
         taken, done = 0, list[Row]()
         for row, number in zip(rows, deliveries, strict=True):
             if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):

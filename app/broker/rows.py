@@ -68,7 +68,7 @@ class Table:
     def _count(self, state: State, topic: Topic, rows: Iterable[Row], sign: int) -> None:
         for row in rows:
             encoded = self._encoded(row)
-            state.changed_bytes += len(encoded)
+            state.changed(len(encoded))
             topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * bytes_digest(encoded)
 
     def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:

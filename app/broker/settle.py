@@ -87,20 +87,20 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
 def _whole(state: State, topic: Topic, texts: Sequence[str]) -> list[tuple[Subscription, Lease]] | None:
     """The leases whose tokens these are, one after the other, all of each and in order, where they are remembered: what
     was received together is mostly settled together, and then no token but each lease's first needs to be read."""
-    found: list[tuple[Subscription, Lease]] = []
+    found: dict[int, tuple[Subscription, Lease]] = {}
     place = 0
     while place < len(texts):
         token = leases.parse(texts[place])
         lease = None if token is None else state.handed.find(token.lease)
-        if lease is None or any(lease is other for _, other in found):
+        if lease is None or lease.row[0] in found:
             return None
         of = [each for each in topic.subscriptions if each.id == lease.row[1]]
         end = place + len(lease.items)
         if not of or texts[place:end] != leases.tokens_of(lease):
             return None
-        found.append((of[0], lease))
+        found[lease.row[0]] = of[0], lease
         place = end
-    return found
+    return list(found.values())
 
 
 def _in_lease(

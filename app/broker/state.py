@@ -19,6 +19,8 @@ from app.broker.handed import Handed
 
 TOPICS_CACHED = 16_384
 """About 1 KB each. To read one again costs as much as a publish."""
+ROW_BYTES = 512
+"""What any row counts for: 4,096 of them make a long transaction, of at most 64 MiB."""
 LANES = 10
 """Priorities. The first id is this number, so that the lane of a group, which is an id, is none of them."""
 NEVER_MS = 1 << 62
@@ -179,7 +181,7 @@ class State:
         """Topics that went, or in which something became ready to be handed out, in this apply, in that order."""
         self.handed = Handed()
         self.changed_bytes = 0
-        """Of rows that came or went in this transaction, about."""
+        """By `changed`, in this transaction."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None
         """The pack that was read last, and its messages as rows (`packs`)."""
         self.is_asked = True
@@ -280,6 +282,11 @@ class State:
             " UNION ALL SELECT min(due_ms) FROM aside WHERE due_ms IS NOT NULL"
         ).fetchall()
         return min((due_ms for (due_ms,) in found if due_ms is not None), default=NEVER_MS)
+
+    def changed(self, size_bytes: int) -> None:
+        """A row of that size came or went, which makes the transaction longer: by four pages or so, if all its places
+        in the table and its indexes are somewhere else than those before, and by its own size."""
+        self.changed_bytes += ROW_BYTES + size_bytes
 
     def touch(self, topic: Topic) -> None:
         """Its numbers changed."""

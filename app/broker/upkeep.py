@@ -67,8 +67,8 @@ def make_durable(path: str) -> None:
 
 def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int:
     """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
-    Entering `writer_held_off` ends the writer's transaction, and keeps it from another. -> the bytes of a long one that
-    were left for another time, on a slow day or a full disk."""
+    Entering `writer_held_off` ends the writer's transaction, if it can, and keeps it from another. -> the bytes of a
+    long one that were left for another time, on a slow day or a full disk."""
     wal_bytes = _used_bytes(path)
     if wal_bytes < WAL_BACKFILL_BYTES:
         return 0
@@ -88,8 +88,6 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
     except (sqlite3.Error, OSError) as error:
         if not is_full(error):
             raise
-    except StateFull:
-        pass  # The same, met by the writer.
     return wal_bytes
 
 

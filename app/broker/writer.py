@@ -1,14 +1,15 @@
 """The open transaction: entries gather in it over many applies, since a commit costs several times what most do.
 
 Theory: to commit one small entry is to write the numbers, and three or four pages of 4 KB to the write-ahead log; that
-is most of what a replica does for a lone publish. Nobody needs that commit: what was applied stands in the node's own
-log, and a restart applies it again. So the transaction ends when so many entries, or so many bytes of rows, are in it,
-and before anybody looks at the files: a checkpoint, a copy, a close. Queries need no commit, only the numbers in their
-tables (`flush`), for they use the same connection.
+is most of what a replica does for a lone publish. Nobody needs it: what was applied stands in the node's own log, and a
+restart applies it again. So the transaction ends when so many entries, or so many bytes of rows, are in it, and before
+anybody looks at the files: a checkpoint, a copy, a close. Queries use the same connection, and see what it has; those
+that read the numbers in their tables have them put there first (`flush`).
 
-An error undoes the transaction, and with it entries that have long been answered. So they are kept until the commit,
-and applied again at once, before anybody can look. The bound on bytes keeps that small: the pages fit SQLite's cache,
-so nothing of it needs the disk, full or not.
+An error undoes the transaction, and with it entries that have long been answered. It may be anybody's: SQLite ends a
+transaction also where a query runs out of disk. So entries are kept until the commit, and whoever comes next has them
+applied again before he looks (`repair`): there is a transaction if and only if there are entries to commit. The bound
+on bytes keeps that small, and SQLite keeps as much in memory (`files.SPILL_KIB`), so that to apply again needs no disk.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from app.broker.item import Item
 from app.broker.state import State
 
 ENTRIES, CHANGED_BYTES = 1000, 2 << 20
-"""In one transaction, give or take those of one apply."""
+"""In one transaction, give or take those of one apply; see `State.changed`."""
 
 
 class Writer:
@@ -31,11 +32,14 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection, committed: Callable[[], None]) -> None:
         self.state = State(connection)
+        self.committed_index = self.state.numbers.applied_index
+        """Up to here all is in the files."""
         self._connection, self._committed = connection, committed
         self._uncommitted: list[Item] = []
 
     def apply(self, items: Sequence[Item]) -> list[bytes | None]:
         """-> for each, its encoded result; None for one that carries no command. Raises StateFull: nothing changed."""
+        self.repair()
         with self._all_or_nothing():
             if not self._uncommitted:
                 self.state.sql.execute("BEGIN IMMEDIATE")
@@ -51,15 +55,24 @@ class Writer:
 
     def commit(self) -> None:
         """Put all that was applied into the files. Raises StateFull: it is as applied as before, and not there yet."""
+        self.repair()
         if self._uncommitted:
             with self._all_or_nothing():
                 self._commit()
             self._begin_anew()
 
     def flush(self) -> None:
-        """Put the numbers into the tables, for whoever reads them there."""
+        """Put the numbers into the tables, for whoever reads them there. Raises StateFull."""
+        self.repair()
         if self._uncommitted:
-            self.state.flush()
+            with self._all_or_nothing():
+                self.state.flush()
+
+    def repair(self) -> None:
+        """Apply again what an error has undone. Raises StateFull: for now it is not applied, so ask for nothing."""
+        if self._connection.in_transaction != bool(self._uncommitted):
+            with _full_by_its_name():
+                self._redo()
 
     def _commit(self) -> None:
         self.state.flush()
@@ -67,27 +80,45 @@ class Writer:
 
     def _begin_anew(self) -> None:
         self._uncommitted = []
+        self.committed_index = self.state.numbers.applied_index
         self.state.changed_bytes = 0
         self._committed()
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """After an error all is as it was."""
-        try:
-            yield
-        except BaseException as error:
-            self._undo()
-            if is_full(error):
-                raise StateFull("no disk space for the state") from error
-            raise
+        with _full_by_its_name():
+            try:
+                yield
+            except BaseException:
+                self._redo()
+                raise
 
-    def _undo(self) -> None:
-        """Back to what was applied before, from the last commit."""
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _redo(self) -> None:
+        """From the last commit to what was applied before. Where that fails there is no transaction: see `repair`."""
+        self._roll_back()
         self.state = State(self._connection)
-        if self._uncommitted:
+        if not self._uncommitted:
+            return
+        try:
             self.state.sql.execute("BEGIN IMMEDIATE")
             for item in self._uncommitted:
                 apply_one(self.state, item)
             self.state.woken = {}
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _full_by_its_name() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if is_full(error):
+            raise StateFull("no disk space for the state") from error
+        raise

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.api.session.consuming import FRAME_BYTES, PAUSE_S
-from app.broker.commands import Ack, NewMessage, Publish, encode
+from app.broker.commands import Ack, Extend, NewMessage, Publish, encode
 from app.node.errors import NoQuorum
 from tests.api.conftest import Live
 from tests.api.talking import Talk, bodies, session, talk, topic
@@ -73,6 +73,22 @@ async def test_what_an_ack_could_not_settle_counts_again(session: Talk, topic: s
     assert await session.is_quiet(2 * PAUSE_S)
     assert (await session.ask("ack", 8, topic=topic, tokens=tokens(first)))["results"][0]["ok"]
     assert told(await session.delivered(1)) == ["b"]
+
+
+async def test_an_extend_on_its_way_when_the_ack_comes_counts_once(session: Talk, topic: str, live: Live) -> None:
+    """It arrived in between, and made the message one that the client still had."""
+    await session.publish(topic, "a", "b", "c")
+    await session.consume(topic, 1)
+    first = await session.delivered(1)
+    live.node.holds = Extend
+    await session.say("extend", 6, topic=topic, tokens=tokens(first), lease_s=60)
+    await session.say("ack", 7, topic=topic, tokens=tokens(first))
+    second = await session.delivered(1)
+    live.node.holds = None
+    assert [(await session.hear())["id"] for _ in range(2)] == [6, 7]
+    assert await session.is_quiet()
+    await session.ask("ack", 8, topic=topic, tokens=tokens(second))
+    assert told(await session.delivered(1)) == ["c"]
 
 
 async def test_what_comes_later_is_delivered_at_once(session: Talk, topic: str, live: Live) -> None:

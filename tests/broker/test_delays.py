@@ -129,6 +129,17 @@ def test_who_meets_too_many_of_them_is_told_to_ask_again(feed: Feed, monkeypatch
     assert feed.bodies() == [b"last"]
 
 
+def test_so_is_who_meets_too_many_that_came_back(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "ROWS_BESIDE", 0)
+    monkeypatch.setattr(receive, "SKIPS_MAX", 2)
+    feed.publish(*[NewMessage(b"", ttl_ms=10)] * 3, NewMessage(b"last"))
+    feed.nack(*feed.lease(3))
+    feed.now_ms += 10
+    assert feed.one(Receive("t", max=3)) == Received([], more=True)
+    assert feed.stored() == 2
+    assert feed.bodies() == [b"last"]
+
+
 def test_such_an_answer_is_not_the_answer_to_a_key(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks again under his key would get it for ever."""
     monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)

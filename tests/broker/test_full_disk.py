@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from app.broker import Machine, StateFull, upkeep
+from app.broker import Item, Machine, StateFull, files, upkeep, writer
 from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish
 from app.broker.results import Published, TopicDeleted
+from app.broker.state import State
 from tests.broker.feed import Feed
 
 LARGE = Publish("t", [NewMessage(b"x" * 3000)] * 50, "key", b"f")
@@ -185,3 +187,99 @@ def test_a_close_without_room_leaves_what_was_committed(small_disk: Path) -> Non
     with closing(Machine.open(path)) as machine:
         assert machine.state_hash() == before
         assert machine.audit() == before[1]
+
+
+def test_applying_needs_no_disk_before_the_commit(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the cache is: else any statement could find the disk full, a query's as well."""
+    monkeypatch.setattr(files, "CACHE_KIB", 100)
+    feed = Feed(Machine.open(str(small_disk / "state.db")))
+    feed.create()
+    feed.machine.checkpoint()
+    ballast = fill_up(small_disk, leave_bytes=0)
+    applied = 0
+    with pytest.raises(StateFull):
+        while applied < 100:
+            messages = [NewMessage(b"", dedup_id=f"{applied}-{n}-{'x' * 200}") for n in range(100)]
+            feed.one(Publish("t", messages))
+            applied += 1
+            assert feed.machine.topic("t").messages == 100 * applied
+    assert applied >= 5, "the bound is 2 MiB, and these are half of that"
+    assert feed.machine.audit() == feed.machine.state_hash()[1]
+    ballast.unlink()
+    feed.machine.close()
+
+
+LOOKS = {
+    "topic": lambda feed: feed.machine.topic("t"),
+    "topics": lambda feed: feed.machine.topics(),
+    "peek": lambda feed: feed.machine.peek("t", "default", 0, 10, {}),
+    "counts": lambda feed: feed.machine.counts(),
+    "state_hash": lambda feed: feed.machine.state_hash(),
+    "audit": lambda feed: feed.machine.audit(),
+    "image": lambda feed: Machine.deserialize(feed.machine.serialize()).state_hash(),
+    "apply": lambda feed: (feed.publish(b"next"), feed.machine.audit()),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_transaction_that_is_undone_behind_our_back_is_done_again_first(feed: Feed, look: Callable) -> None:
+    """SQLite ends it where any statement finds the disk full, a query's as well."""
+    feed.fill(30)
+    expected = Machine.deserialize(feed.machine.serialize())
+    for machine in (expected, feed.machine):
+        Feed(machine).publish(b"uncommitted", b"and", b"more")
+    feed.machine._connection.execute("ROLLBACK")
+    assert look(feed) == look(Feed(expected))
+    assert feed.machine.state_hash() == expected.state_hash()
+
+
+def test_where_it_cannot_be_done_again_nothing_is_said_until_it_can(
+    stored: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable_index = stored.machine.checkpoint()
+    stored.fill(30)
+    before = stored.machine.state_hash()
+    real = writer.apply_one
+
+    def half_done(state: State, item: Item) -> bytes | None:
+        real(state, item)
+        raise OSError(errno.ENOSPC, "simulated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "apply_one", half_done)
+        stored.machine._connection.execute("ROLLBACK")
+        for _ in range(2):
+            for look in (*LOOKS.values(), lambda feed: feed.machine.snapshot("never")):
+                with pytest.raises(StateFull):
+                    look(stored)
+            assert stored.machine.checkpoint() == durable_index
+    assert stored.machine.state_hash() == before
+    assert stored.machine.audit() == before[1]
+    stored.publish(b"goes on")
+    assert stored.machine.checkpoint() == before[0] + 1
+
+
+def test_a_checkpoint_on_a_full_disk_makes_room_in_the_write_ahead_log(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed is durable and copied into the database, so the next commit begins the log anew."""
+    monkeypatch.setattr(upkeep, "WAL_BACKFILL_BYTES", 0)
+    monkeypatch.setattr(upkeep, "QUICK_S", 60.0)
+    feed = Feed(Machine.open(str(small_disk / "state.db")))
+    feed.create()
+    feed.fill(500)
+    feed.machine.checkpoint()
+    feed.receive(450)
+    feed.machine.checkpoint()
+    for _ in range(30):
+        feed.fill(20)
+        feed.receive(20)
+        committed = feed.machine.applied_index
+        feed.machine.serialize()  # Commits.
+    feed.publish(b"uncommitted")
+    fill_up(small_disk, leave_bytes=0)
+    promised = [feed.machine.checkpoint() for _ in range(3)]
+    assert promised[0] == committed, "what was committed"
+    assert promised[-1] == feed.machine.applied_index, "there is room again"
+    assert not feed.machine.checkpoint_due
+    feed.machine.close()

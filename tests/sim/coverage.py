@@ -75,7 +75,7 @@ SITUATIONS = (
     "disk-full refusal",
     "log full: write held back",
     "state full: apply held back",
-    "commit failed: applied again",
+    "transaction undone, and applied again",
     "clock jumped back",
     # pauses and links
     "leader paused",

@@ -81,8 +81,10 @@ class SimMachine(Machine):
     def checkpoint(self) -> int:
         self.middle = None
         if self.node.fs.full:
-            self._writer._undo()
-            self.node.world.count("commit failed: applied again")
+            # As SQLite does when it finds the disk full.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+                self.node.world.count("transaction undone, and applied again")
         elif self.applied_index > self.durable_index:
             store(self.node.fs, self.serialize())
             self.durable_index = self.applied_index

@@ -7,7 +7,7 @@ as the mistake that it stands for. `EXPECTED` tells how many seeds of what it ta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 
 from app.broker import Machine, due, groups, leases, settle
 from app.broker import files as database
+from app.broker.handed import Item, Lease
 from app.broker.state import State, Subscription, Topic
 from app.node.compaction import Compaction
 from app.node.runner import GroupRunner
@@ -299,9 +300,11 @@ def leases_end_early() -> Any:
 def acks_are_forgotten() -> Any:
     """Acked messages go back in place of going away."""
 
-    def ack(state: State, topic: Topic, subscription: Subscription, items: list[leases.Item]) -> list[leases.Item]:
-        for item in items:
-            settle.give_back(state, topic, subscription, item, 0, nacked=False)
+    def ack(
+        state: State, topic: Topic, subscription: Subscription, lease: Lease, items: Sequence[Item]
+    ) -> list[Item]:
+        for item, row in zip(items, leases.messages_in(state, topic, lease, items), strict=True):
+            settle.give_back(state, topic, subscription, item, row, 0, nacked=False)
         return []
 
     return patched_module(settle, "_ack", ack)

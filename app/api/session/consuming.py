@@ -169,6 +169,8 @@ class Consumers:
             del self._holders[token]
             holder.unsettled.pop(token, None)
             holder.settling.pop(token, None)
+        elif token in holder.settling:
+            holder.settling[token] = _now() + lease_ms / 1000
         else:
             holder.hold(token, _now() + lease_ms / 1000)
         holder.news()

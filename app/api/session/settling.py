@@ -20,6 +20,8 @@ from app.broker.commands import MESSAGES_MAX
 from app.node.errors import NodeError
 
 Settle = Ack | Nack | Extend
+
+
 class _Waiting(NamedTuple):
     """A frame, and its size."""
 
@@ -47,8 +49,10 @@ class Settling:
         answers: list[Settled | Error]
         try:
             settled = await self._queue.settle(command, None, OPERATION_TIMEOUT_S)
-        except (Problem, NodeError) as refused:
+        except BaseException as refused:
             self._consumers.keeps(topic, command.tokens)
+            if not isinstance(refused, Problem | NodeError):
+                raise
             answers = [error(each.frame.id, refused) for each in waiting]
         else:
             found = token_results(command.tokens, settled.codes)
