@@ -151,7 +151,11 @@ class Workload:
         deadline = time.monotonic() + timeout_s
         async with self._access.http() as http:
             for node in range(len(self._access.urls)):
-                await agents.list_topics(self._agent(f"last{node}", node, 0.0), http)
+                agent = self._agent(f"last{node}", node, 0.0)
+                while time.monotonic() < deadline:
+                    if await agents.list_topics(agent, http):
+                        break
+                    await asyncio.sleep(0.2)
             while time.monotonic() < deadline:
                 polls = (agents.poll(self._recorder, http, url, node) for node, url in enumerate(self._access.urls))
                 found = [status for status in await asyncio.gather(*polls) if status]

@@ -118,6 +118,34 @@ def test_a_run_that_breaks_off_leaves_nobody_who_writes(tmp_path: Path) -> None:
     asyncio.run(break_off())
 
 
+class Refusing(httpx.AsyncBaseTransport):
+    """Refuses the first `times` requests of all."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, times: int) -> None:
+        self._inner, self._times = inner, times
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._times -= 1
+        if self._times >= 0:
+            raise httpx.ConnectError("refused")
+        return await self._inner.handle_async_request(request)
+
+
+def test_the_last_list_of_topics_is_asked_for_until_it_comes(tmp_path: Path) -> None:
+    """One run in many ended with the sentence that no list had been read after the last topic was made."""
+
+    async def settle() -> None:
+        node = FakeNode()
+        with Recorder(tmp_path / "history.jsonl") as recorder:
+            way = Refusing(httpx.ASGITransport(create_app(node, settings())), 3)  # type: ignore[arg-type]
+            assert await Workload(recorder, URLS, 1, LOAD_S, transport=way).settle(60)
+        node.machine.close()
+
+    asyncio.run(settle())
+    lists = [record.outcome for record in read(tmp_path / "history.jsonl") if isinstance(record, Op)]
+    assert lists == ["fail", "fail", "fail", "ok"]
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """What the clients wrote down."""
