@@ -21,7 +21,7 @@ from app.broker import audit, files, peek, queries, upkeep
 from app.broker.errors import SnapshotAbandoned, StateFull
 from app.broker.item import Item
 from app.broker.state import State
-from app.broker.writer import Writer
+from app.broker.writer import Writer, full_by_its_name
 
 Watcher = Callable[[str], None]
 
@@ -80,14 +80,14 @@ class Machine:
     @contextlib.contextmanager
     def _applied(self) -> Iterator[State]:
         """The gate, and the state with all that was applied. Raises StateFull."""
-        with self._gate:
+        with self._gate, full_by_its_name():
             self._writer.repair()
             yield self._writer.state
 
     @contextlib.contextmanager
     def _flushed(self) -> Iterator[State]:
         """The same, with the numbers in the tables, too."""
-        with self._gate:
+        with self._gate, full_by_its_name():
             self._writer.flush()
             yield self._writer.state
 
@@ -231,8 +231,7 @@ class Machine:
                 return
             self._closed = True
             try:
-                with contextlib.suppress(StateFull):
-                    self._writer.commit()
+                self._writer.close()
             finally:
                 self._connection.close()
                 if self._descriptor >= 0:

@@ -10,13 +10,14 @@ An error undoes the transaction, and with it entries that have long been answere
 transaction also where a query runs out of disk. So entries are kept until the commit, and whoever comes next has them
 applied again before he looks (`repair`): there is a transaction if and only if there are entries to commit. The bound
 on bytes keeps that small, and SQLite keeps as much in memory (`files.SPILL_KIB`), so that to apply again needs no disk.
+Should it fail nevertheless, nobody is told anything until it succeeds.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from app.broker.errors import StateFull, is_full
 from app.broker.handlers import apply_one
@@ -36,6 +37,8 @@ class Writer:
         """Up to here all is in the files."""
         self._connection, self._committed = connection, committed
         self._uncommitted: list[Item] = []
+        self._is_sound = True
+        """The state is as applied: no error has come between, or all was done again since."""
 
     def apply(self, items: Sequence[Item]) -> list[bytes | None]:
         """-> for each, its encoded result; None for one that carries no command. Raises StateFull: nothing changed."""
@@ -61,6 +64,15 @@ class Writer:
                 self._commit()
             self._begin_anew()
 
+    def close(self) -> None:
+        """Commit, if there is room, and let go of the connection, which then can be closed."""
+        try:
+            with suppress(StateFull):
+                self.commit()
+        finally:
+            # A statement that was left half-way would keep the connection open, and with it the files' lock.
+            self.state.sql.close()
+
     def flush(self) -> None:
         """Put the numbers into the tables, for whoever reads them there. Raises StateFull."""
         self.repair()
@@ -70,8 +82,8 @@ class Writer:
 
     def repair(self) -> None:
         """Apply again what an error has undone. Raises StateFull: for now it is not applied, so ask for nothing."""
-        if self._connection.in_transaction != bool(self._uncommitted):
-            with _full_by_its_name():
+        if not self._is_sound or self._connection.in_transaction != bool(self._uncommitted):
+            with full_by_its_name():
                 self._redo()
 
     def _commit(self) -> None:
@@ -87,7 +99,7 @@ class Writer:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """After an error all is as it was."""
-        with _full_by_its_name():
+        with full_by_its_name():
             try:
                 yield
             except BaseException:
@@ -95,27 +107,22 @@ class Writer:
                 raise
 
     def _redo(self) -> None:
-        """From the last commit to what was applied before. Where that fails there is no transaction: see `repair`."""
-        self._roll_back()
+        """From the last commit to what was applied before. Where that fails, `repair` does it again."""
+        self._is_sound = False
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
         self.state = State(self._connection)
-        if not self._uncommitted:
-            return
-        try:
+        if self._uncommitted:
             self.state.sql.execute("BEGIN IMMEDIATE")
             for item in self._uncommitted:
                 apply_one(self.state, item)
             self.state.woken = {}
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        self._is_sound = True
 
 
 @contextmanager
-def _full_by_its_name() -> Iterator[None]:
+def full_by_its_name() -> Iterator[None]:
+    """SQLite's error for want of disk space comes out as StateFull."""
     try:
         yield
     except BaseException as error:

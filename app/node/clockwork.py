@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterator
 
 from app.broker.commands import Fire, Tick, encode
+from app.broker.errors import StateFull
 from app.broker.queries import ScheduleInfo
 from app.node.cron import next_tick_ms
 from app.node.protocols import StateMachine
@@ -46,8 +47,13 @@ class Clockwork:
             return
         self._tried = {tick: at_ms for tick, at_ms in self._tried.items() if now_ms - at_ms < RETRY_MS}
         room = min(FIRES_MAX, TRIED_MAX - len(self._tried))
-        due = self._machine.due_schedules(now_ms, room, self._tried.keys())
-        self._look_at_ms = now_ms if due else now_ms + LOOK_EVERY_MS
+        self._look_at_ms = now_ms + LOOK_EVERY_MS
+        try:
+            due = self._machine.due_schedules(now_ms, room, self._tried.keys())
+        except StateFull:
+            return  # The state cannot be looked at for want of disk space, which may return.
+        if due:
+            self._look_at_ms = now_ms
         for schedule in due:
             self._tried[schedule.id, schedule.next_ms] = now_ms
             try:

@@ -283,3 +283,49 @@ def test_a_checkpoint_on_a_full_disk_makes_room_in_the_write_ahead_log(
     assert promised[-1] == feed.machine.applied_index, "there is room again"
     assert not feed.machine.checkpoint_due
     feed.machine.close()
+
+
+def test_a_state_that_cannot_be_read_anew_is_not_used_half_done(stored: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored.machine.checkpoint()
+    before = stored.machine.state_hash()
+    items = stored.items(Publish("t", [NewMessage(b"1")]))
+    real = writer.apply_one
+
+    def half_done(state: State, item: Item) -> bytes | None:
+        real(state, item)
+        raise OSError(errno.ENOSPC, "simulated")
+
+    def no_state(*_: object) -> State:
+        raise OSError(errno.ENOSPC, "simulated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "apply_one", half_done)
+        patch.setattr(writer, "State", no_state)
+        for _ in range(2):
+            with pytest.raises(StateFull):
+                stored.machine.apply(items)
+            with pytest.raises(StateFull):
+                stored.machine.topic("t")
+    assert stored.machine.state_hash() == before
+    assert stored.machine.apply(items)
+    assert stored.machine.audit() == stored.machine.state_hash()[1]
+
+
+def test_a_close_lets_go_of_the_files_whatever_was_left_half_way(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored.fill(30)
+    stored.machine.checkpoint()
+    stored.fill(30)
+    kept = stored.machine._writer.state
+    kept.sql.execute("SELECT * FROM pack, message_group, topic")
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.Writer, "_commit", no_room)
+        stored.machine.close()
+    stored.machine = Machine.open(path)
+    assert stored.machine.topic("t").messages == 30
+    stored.publish(b"goes on")
+
+
+def no_room(_: writer.Writer) -> None:
+    raise OSError(errno.ENOSPC, "simulated")

@@ -8,7 +8,9 @@ from itertools import pairwise
 import pytest
 
 from app.broker.commands import DeleteSchedule, Fire, NewMessage, PutSchedule, Tick, decode
+from app.broker.errors import StateFull
 from app.broker.machine import Machine
+from app.broker.queries import ScheduleInfo
 from app.node import clockwork as clockwork_module
 from app.node.clockwork import FIRES_MAX, LOOK_EVERY_MS, Clockwork
 from tests.broker.feed import Feed
@@ -152,3 +154,20 @@ def test_a_schedule_that_cannot_go_on_is_tried_again_once_a_second(
     monkeypatch.setattr(clockwork_module, "next_tick_ms", no_next)
     assert leader.run(2500) == []
     assert len(caplog.records) in (2, 3)
+
+
+def test_a_state_that_cannot_be_looked_at_is_looked_at_later() -> None:
+    """For want of disk space, which may return: an error here would end the leader."""
+
+    class Unreadable:
+        next_due_ms, looks = 1 << 62, 0
+
+        def due_schedules(self, *_: object) -> list[ScheduleInfo]:
+            self.looks += 1
+            raise StateFull("no disk space")
+
+    machine = Unreadable()
+    clockwork = Clockwork(machine)  # type: ignore[arg-type]
+    for now_ms in range(0, 3 * LOOK_EVERY_MS, 10):
+        assert list(clockwork.commands(now_ms)) == []
+    assert machine.looks == 3

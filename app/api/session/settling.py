@@ -50,7 +50,8 @@ class Settling:
         try:
             settled = await self._queue.settle(command, None, OPERATION_TIMEOUT_S)
         except BaseException as refused:
-            self._consumers.keeps(topic, command.tokens)
+            if not isinstance(command, commands.Extend):
+                self._consumers.keeps(topic, command.tokens)
             if not isinstance(refused, Problem | NodeError):
                 raise
             answers = [error(each.frame.id, refused) for each in waiting]
