@@ -68,10 +68,9 @@ def _reap(state: State, chore: Row, budget: int) -> int:
     for table, key, column in _WASTE:
         some = f"SELECT {key} FROM {table} WHERE {column} = ? LIMIT ?"
         state.sql.execute(f"DELETE FROM {table} WHERE ({key}) IN ({some})", (gone, budget))
-        if gone_rows := state.sql.rowcount:
-            for _ in range(gone_rows):
-                state.changed(0)
-            return gone_rows
+        if rows := state.sql.rowcount:
+            state.changed(0, rows)
+            return rows
     for table, column, order in _BODIES:
         # length() of a trailing blob is read from the row's header: the body is not loaded.
         found = state.sql.execute(
@@ -87,8 +86,7 @@ def _reap(state: State, chore: Row, budget: int) -> int:
                 break
             ids.append((id,))
         state.sql.executemany(f"DELETE FROM {table} WHERE id = ?", ids)
-        for _, body_bytes in found[: len(ids)]:
-            state.changed(body_bytes)
+        state.changed(size_bytes, len(ids))
         return len(found) if len(ids) == len(found) else budget
     _end(state, chore)
     return 1

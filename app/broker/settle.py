@@ -59,7 +59,8 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
     topic = state.topic(name)
     if topic is None:
         return no_such_topic(name)
-    whole = _whole(state, topic, texts)
+    of = {each.id: each for each in topic.subscriptions}
+    whole = _whole(state, of, texts)
     if whole is not None:
         for taker, lease in whole:
             leases.keep(state, topic, lease, handle(state, topic, taker, lease, lease.items))
@@ -70,7 +71,6 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
         token = leases.parse(text)
         if token is not None:
             by_lease.setdefault((token.subscription, token.lease), []).append((place, token))
-    of = {each.id: each for each in topic.subscriptions}
     for (subscription_id, lease_id), asked in by_lease.items():
         subscription = of.get(subscription_id)
         if subscription is None:
@@ -84,7 +84,9 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
     return encode(Settled(codes))
 
 
-def _whole(state: State, topic: Topic, texts: Sequence[str]) -> list[tuple[Subscription, Lease]] | None:
+def _whole(
+    state: State, of: dict[int, Subscription], texts: Sequence[str]
+) -> list[tuple[Subscription, Lease]] | None:
     """The leases whose tokens these are, one after the other, all of each and in order, where they are remembered: what
     was received together is mostly settled together, and then no token but each lease's first needs to be read."""
     found: dict[int, tuple[Subscription, Lease]] = {}
@@ -94,11 +96,11 @@ def _whole(state: State, topic: Topic, texts: Sequence[str]) -> list[tuple[Subsc
         lease = None if token is None else state.handed.find(token.lease)
         if lease is None or lease.row[0] in found:
             return None
-        of = [each for each in topic.subscriptions if each.id == lease.row[1]]
+        subscription = of.get(lease.row[1])
         end = place + len(lease.items)
-        if not of or texts[place:end] != leases.tokens_of(lease):
+        if subscription is None or texts[place:end] != leases.tokens_of(lease):
             return None
-        found[lease.row[0]] = of[0], lease
+        found[lease.row[0]] = subscription, lease
         place = end
     return list(found.values())
 

@@ -283,10 +283,10 @@ class State:
         ).fetchall()
         return min((due_ms for (due_ms,) in found if due_ms is not None), default=NEVER_MS)
 
-    def changed(self, size_bytes: int) -> None:
-        """A row of that size came or went, which makes the transaction longer: by four pages or so, if all its places
-        in the table and its indexes are somewhere else than those before, and by its own size."""
-        self.changed_bytes += ROW_BYTES + size_bytes
+    def changed(self, size_bytes: int, rows: int = 1) -> None:
+        """Rows of that size together came or went, which makes the transaction longer: by four pages or so each, if all
+        its places in the table and its indexes are somewhere else than those before, and by their own size."""
+        self.changed_bytes += rows * ROW_BYTES + size_bytes
 
     def touch(self, topic: Topic) -> None:
         """Its numbers changed."""

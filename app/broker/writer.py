@@ -51,7 +51,7 @@ class Writer:
             if is_long:
                 self._commit()
         if is_long:
-            self._begin_anew()
+            self._after_commit()
         else:
             self._uncommitted += items
         return answers
@@ -62,7 +62,7 @@ class Writer:
         if self._uncommitted:
             with self._all_or_nothing():
                 self._commit()
-            self._begin_anew()
+            self._after_commit()
 
     def close(self) -> None:
         """Commit, if there is room, and let go of the connection, which then can be closed."""
@@ -90,7 +90,7 @@ class Writer:
         self.state.flush()
         self.state.sql.execute("COMMIT")
 
-    def _begin_anew(self) -> None:
+    def _after_commit(self) -> None:
         self._uncommitted = []
         self.committed_index = self.state.numbers.applied_index
         self.state.changed_bytes = 0

@@ -14,6 +14,7 @@ import pytest
 
 from app.broker import Item, Machine, StateFull, files, upkeep, writer
 from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish
+from app.broker.handlers import apply_one
 from app.broker.results import Published, TopicDeleted
 from app.broker.state import State
 from tests.broker.feed import Feed
@@ -233,18 +234,17 @@ def test_a_transaction_that_is_undone_behind_our_back_is_done_again_first(feed: 
     assert feed.machine.state_hash() == expected.state_hash()
 
 
+def half_done(state: State, item: Item) -> bytes | None:
+    apply_one(state, item)
+    raise OSError(errno.ENOSPC, "simulated")
+
+
 def test_where_it_cannot_be_done_again_nothing_is_said_until_it_can(
     stored: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable_index = stored.machine.checkpoint()
     stored.fill(30)
     before = stored.machine.state_hash()
-    real = writer.apply_one
-
-    def half_done(state: State, item: Item) -> bytes | None:
-        real(state, item)
-        raise OSError(errno.ENOSPC, "simulated")
-
     with monkeypatch.context() as patch:
         patch.setattr(writer, "apply_one", half_done)
         stored.machine._connection.execute("ROLLBACK")
@@ -289,12 +289,6 @@ def test_a_state_that_cannot_be_read_anew_is_not_used_half_done(stored: Feed, mo
     stored.machine.checkpoint()
     before = stored.machine.state_hash()
     items = stored.items(Publish("t", [NewMessage(b"1")]))
-    real = writer.apply_one
-
-    def half_done(state: State, item: Item) -> bytes | None:
-        real(state, item)
-        raise OSError(errno.ENOSPC, "simulated")
-
     def no_state(*_: object) -> State:
         raise OSError(errno.ENOSPC, "simulated")
 
