@@ -6,32 +6,28 @@ world runs this very code. Theory of operation:
     deliver / tick / submit / read  put their input down and ask for one `turn`
     turn    feeds all that has gathered into the core, takes a Ready, and carries it out:
             messages leave at once; writes go to the disk's queue, and what vouches for them (`after`) leaves
-            when they are durable; what is committed is applied in one transaction; waiters are answered
+            when they are durable; what is committed is applied, and waiters are answered
 
-A proposal's waiter stands at its index and term. If another term's entry is applied there, the proposal is
-dead and says so (not committed); silence is the caller's to interpret (unknown).
+Applying, and who waits for it, is `applying`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from app.broker.errors import StateFull
-from app.broker.item import Item
+from app.node.applying import Applier, Done
 from app.node.clockwork import Clockwork
 from app.node.compaction import Compaction
-from app.node.envelope import seal, unseal
-from app.node.errors import DiskFull, NotCommitted, OutcomeUnknown, Overloaded
+from app.node.envelope import seal
+from app.node.errors import DiskFull, Overloaded
 from app.node.protocols import StateMachine, Surroundings, WriteJob
 from app.node.snapshots import Copy, SnapshotFiles
-from app.raft import AnyMessage, Entry, InstallSnapshot, Kind, NotLeader, RaftCore, Ready, SnapshotMeta
+from app.raft import AnyMessage, InstallSnapshot, NotLeader, RaftCore, Ready, SnapshotMeta
 
-Done = Callable[[Any], None]
 INBOX_BYTES = 64 << 20
 """Of commands in memory, waiting or in the log's tail, above which no more are taken. Well above the tail's cache."""
-FULL_RETRY_MS = 100
 COPY_RETRY_MS = 5000
 """Between two tries to copy the state on a disk without room for it: each may write a lot before it fails."""
 
@@ -58,19 +54,16 @@ class GroupRunner:
     ):
         self.core, self.machine, self.snapshots, self.compaction = core, machine, snapshots, compaction
         self.around = around
-        self.applied_index = machine.applied_index
+        self._applier = Applier(core, machine, compaction, around)
         self.on_change: Callable[[], None] = lambda: None
         """Called after a turn in which role, term or leader changed."""
         self._inbox_limit = inbox_limit
         self._inbox: list[AnyMessage] = []
         self._proposals: list[tuple[bytes, Done]] = []
         self._proposals_bytes = 0
-        self._waiters: dict[int, tuple[int, Done]] = {}
         self._reads: dict[int, Done] = {}
         self._next_token = 0
-        self._held_reads: dict[int, tuple[int, Done]] = {}
         self._led_term = 0
-        self._held_items: list[Item] = []
         self._stamp_ms = machine.time_ms
         self._stamped_at_ms = around.elapsed_ms()
         self._clockwork = Clockwork(machine)
@@ -79,6 +72,11 @@ class GroupRunner:
         self._installing = False
         self._copying = False
         self._seen = (core.role, core.term, core.leader_id)
+
+    @property
+    def applied_index(self) -> int:
+        """Where the machine stands."""
+        return self._applier.applied_index
 
     # -- inputs -----------------------------------------------------------------------------------------
 
@@ -100,6 +98,7 @@ class GroupRunner:
             for command, grows in self._clockwork.commands(self._stamp_ms):
                 self._timed += 1
                 self.submit(command, grows, self._time_kept)
+        self._applier.apply()
         self._wake()
 
     def _time_kept(self, _: Any) -> None:
@@ -119,7 +118,7 @@ class GroupRunner:
             done(NotLeading(self.core.leader_id))
         elif grows and self.around.disk.full:
             done(DiskFull("the leader's disk is full: free some space there, or consume; nothing was stored"))
-        elif len(self._waiters) + len(self._proposals) >= self._inbox_limit:
+        elif len(self._applier.waiters) + len(self._proposals) >= self._inbox_limit:
             done(Overloaded(f"{self._inbox_limit} operations are waiting already: slow down and try again"))
         elif self._proposals_bytes + self.core.log.tail_bytes > INBOX_BYTES:
             done(Overloaded(f"{INBOX_BYTES >> 20} MiB of operations are waiting already: slow down and try again"))
@@ -145,15 +144,12 @@ class GroupRunner:
     def when_applied(self, index: int, done: Done) -> int:
         """Call `done(None)` once the machine stands at `index` or later. Returns a token for `forget`."""
         self._next_token += 1
-        if self.applied_index >= index:
-            done(None)
-        else:
-            self._held_reads[self._next_token] = (index, done)
+        self._applier.read(self._next_token, index, done)
         return self._next_token
 
     def forget(self, token: int) -> None:
         """Nobody waits for it any more."""
-        self._held_reads.pop(token, None)
+        self._applier.forget(token)
 
     def transfer(self, to: int) -> None:
         """Start handing leadership over. Raises NotLeader or ValueError."""
@@ -196,8 +192,8 @@ class GroupRunner:
         leader = self.core.leader
         if leader is not None and self._led_term != self.core.term:
             self._led_term = self.core.term
-            gone = [index for index in self._waiters if index >= leader.first_index]
-            self._give_up(gone, "the leader changed before a majority had answered; it may or may not have happened")
+            why = "the leader changed before a majority had answered; it may or may not have happened"
+            self._applier.give_up(why, lambda index: index >= leader.first_index)
 
     def _propose(self) -> None:
         """All that waits becomes entries with one time stamp, which never falls behind an earlier one."""
@@ -210,9 +206,10 @@ class GroupRunner:
             for _, done in proposals:
                 done(NotLeading(refusal.leader))
             return
+        waiters = self._applier.waiters
         for _, done in proposals:
-            assert index not in self._waiters
-            self._waiters[index] = (term, done)
+            assert index not in waiters
+            waiters[index] = (term, done)
             index += 1
 
     def _stamp(self) -> None:
@@ -237,8 +234,9 @@ class GroupRunner:
                 self._after(ready.after)
             else:
                 disk.call(lambda: None, lambda _: self._after(ready.after))
-        if ready.committed:
-            self._apply(ready.committed)
+        self._applier.take(ready.committed)
+        self._applier.go_on()
+        if self.core.log.has_undelivered:
             self._wake()
         for token, index in ready.reads:
             done = self._reads.pop(token)
@@ -268,56 +266,6 @@ class GroupRunner:
         if now != self._seen:
             self._seen = now
             self.on_change()
-
-    # -- applying ---------------------------------------------------------------------------------------
-
-    def _apply(self, entries: list[Entry]) -> None:
-        items = self._held_items
-        waiting = bool(items)
-        for entry in entries:
-            if entry.kind == Kind.COMMAND:
-                time_ms, command = unseal(entry.data)
-                items.append(Item(entry.index, entry.term, time_ms, command, None, entry.index in self._waiters))
-            else:
-                configuration = entry.data if entry.kind == Kind.CONFIGURATION else None
-                items.append(Item(entry.index, entry.term, 0, None, configuration))
-        if not waiting:
-            self._apply_held()
-
-    def _apply_held(self) -> None:
-        """One transaction. Without disk space for it the items wait, and the reserve is given up for them."""
-        items = self._held_items
-        if not items:
-            return
-        try:
-            answers = self.machine.apply(items)
-        except StateFull:
-            self.around.disk.make_room()
-            self.around.later(FULL_RETRY_MS, self._apply_held)
-            return
-        self._held_items = []
-        self.applied_index = items[-1].index
-        waiters = self._waiters
-        for item, answer in zip(items, answers, strict=True):
-            waiter = waiters.pop(item.index, None)
-            if waiter is not None:
-                self._answer(waiter, item, answer)
-        if self._held_reads:
-            self._release_reads()
-        self.compaction.applied(items)
-
-    def _answer(self, waiter: tuple[int, Done], item: Item, answer: bytes | None) -> None:
-        term, done = waiter
-        if term == item.term:
-            done(answer)
-        else:
-            done(NotCommitted("the leader changed and another operation took this one's place; it did not happen"))
-
-    def _release_reads(self) -> None:
-        due = [token for token, (index, _) in self._held_reads.items() if index <= self.applied_index]
-        for token in due:
-            _, done = self._held_reads.pop(token)
-            done(None)
 
     # -- snapshots --------------------------------------------------------------------------------------
 
@@ -357,7 +305,7 @@ class GroupRunner:
         understands (`reconcile`); the other order would leave a log that no state reaches.
         """
         self._installing = True
-        self._held_items = []
+        self._applier.drop()
 
         def installed(_: None) -> None:
             self.machine.install(self.snapshots.staging_path)
@@ -366,18 +314,9 @@ class GroupRunner:
 
         def log_reset(_: None) -> None:
             self._installing = False
-            self.applied_index = meta.index
-            # What became of proposals at indices that the snapshot has skipped cannot be told here.
-            skipped = [index for index in self._waiters if index <= meta.index]
-            self._give_up(skipped, "this node was overtaken by a snapshot; it may or may not have happened")
-            self._release_reads()
+            self._applier.installed(meta.index)
             self._go_on(ready)
             self._wake()
 
         # Behind any checkpoint or copy in the background: they work on the file that is about to be replaced.
         self.around.background.run(lambda: None, installed)
-
-    def _give_up(self, indices: Sequence[int], why: str) -> None:
-        for index in indices:
-            _, done = self._waiters.pop(index)
-            done(OutcomeUnknown(why))

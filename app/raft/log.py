@@ -249,12 +249,16 @@ class RaftLog:
         """The last index that may be applied: committed by the cluster and durable here."""
         return min(self.commit_index, self.stable_index)
 
+    @property
+    def has_undelivered(self) -> bool:
+        """Whether `take_committed` has something to give."""
+        return self.delivered < self.deliverable()
+
     def take_committed(self, max_bytes: int) -> list[Entry]:
         """The next committed entries to apply, each once."""
-        hi = self.deliverable()
-        if self.delivered >= hi:
+        if not self.has_undelivered:
             return []
-        taken = self.entries(self.delivered + 1, max_bytes, hi)
+        taken = self.entries(self.delivered + 1, max_bytes, self.deliverable())
         self.delivered = taken[-1].index
         return taken
 

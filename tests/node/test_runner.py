@@ -12,6 +12,7 @@ import pytest
 
 from app.broker.commands import CreateTopic, NewMessage, Publish, PutSchedule, Receive, TopicSettings, encode
 from app.broker.machine import Machine
+from app.node import applying
 from app.node import runner as runner_module
 from app.node.compaction import Compaction
 from app.node.disk import write_all
@@ -170,7 +171,7 @@ def test_a_read_that_nobody_waits_for_any_more_is_forgotten(world: World) -> Non
     runner.submit(b"something", False, lambda _: None)
     world.pass_time(5)
     assert called == [None]
-    assert not runner._held_reads
+    assert not runner._applier._reads
 
 
 def test_what_waits_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,3 +333,48 @@ def test_a_schedule_fires_once_for_each_tick_whoever_leads(world: World) -> None
     assert page is not None
     ticks = [(each.message.headers or {})["rmq-tick"] for each in page.items]
     assert ticks == [f"1970-01-01T00:0{minute}:00Z" for minute in (1, 2, 3)]
+
+
+def behind(world: World) -> tuple[Member, int]:
+    """A follower whose disk is stuck, and that has just learnt that one entry more is committed. -> it, where it stood
+    before."""
+    leader = world.leader()
+    follower = world.members[(leader.runner.core.node + 1) % 3]
+    leader.runner.submit(b"a", False, lambda _: None)
+    world.settle()
+    follower.stuck = True
+    before = follower.runner.applied_index
+    leader.runner.submit(b"tells that the first one is committed", False, lambda _: None)
+    world.settle()
+    assert follower.runner.core.log.deliverable() == before + 1
+    return follower, before
+
+
+def test_the_disk_of_a_follower_goes_first(world: World) -> None:
+    follower, before = behind(world)
+    assert follower.runner.applied_index == before
+    follower.stuck = False
+    follower.work()
+    world.settle()
+    assert follower.runner.applied_index == before + 1
+
+
+def test_a_follower_whose_disk_stands_still_applies_with_the_next_tick(world: World) -> None:
+    follower, before = behind(world)
+    assert follower.runner.applied_index == before
+    follower.runner.tick(1)
+    assert follower.runner.applied_index == before + 1
+
+
+def test_a_read_does_not_wait_for_the_disk_of_a_follower(world: World) -> None:
+    follower, before = behind(world)
+    done: list[object] = []
+    follower.runner.when_applied(before + 1, done.append)
+    assert (follower.runner.applied_index, done) == (before + 1, [None])
+
+
+@pytest.mark.parametrize("limit", ["KEPT_ITEMS", "KEPT_BYTES"])
+def test_a_follower_keeps_only_so_much_unapplied(world: World, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(applying, limit, 1)
+    follower, before = behind(world)
+    assert follower.runner.applied_index == before + 1
