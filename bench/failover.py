@@ -57,7 +57,7 @@ class Trial:
             client: Client | None = None
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    client = await self._peer.connect(node, self._topic, SIZE_BYTES, False)
+                    client = await self._peer.connect(node, self._topic, SIZE_BYTES, "asked")
                 while True:
                     sent_at = time.perf_counter()
                     async with asyncio.timeout(PATIENCE_S):

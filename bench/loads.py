@@ -34,12 +34,16 @@ class Client(Publisher, Protocol):
         """Hang up."""
 
 
-Connect = Callable[[bool], Awaitable[Client]]
-"""Opens a connection; true: one that need not wait for its answers, where there are two kinds."""
+How = Literal["asked", "streamed", "chained"]
+"""Of a connection, where there are several kinds: each request is awaited; what is sent and what comes need not wait
+for one another; each is awaited, and takes messages and settles those of the one before at once."""
+Connect = Callable[[How], Awaitable[Client]]
+"""Opens a connection."""
 
 
 class Load(NamedTuple):
-    """`clients` that publish or consume `batch` messages at a time; `both`: so many publish, as many consume."""
+    """`clients` that publish or consume `batch` messages at a time; `both`: so many publish, as many consume. `how`
+    they are connected: of `both` those that consume."""
 
     key: str
     what: str
@@ -47,7 +51,7 @@ class Load(NamedTuple):
     clients: int
     batch: int
     sizes_bytes: tuple[int, ...] = (100, 1000)
-    streamed: bool = False
+    how: How = "asked"
     through: Literal["leader", "follower"] = "leader"
     there_per_s: int = 0
     """Messages that are there before it begins, for each second that it may take."""
@@ -58,11 +62,13 @@ LOADS = (
     Load("many", "64 clients, each awaits its own", "publish", 64, 1),
     Load("follower", "64 clients through a follower", "publish", 64, 1, (100,), through="follower"),
     Load("batches", "4 clients, batches of 500", "publish", 4, 500),
-    Load("pipelined", "4 sessions, 1,000 messages unconfirmed each", "publish", 4, 1000, streamed=True),
+    Load("pipelined", "4 sessions, 1,000 messages unconfirmed each", "publish", 4, 1000, how="streamed"),
     Load("take-one", "receive + ack one by one, one client", "consume", 1, 1, there_per_s=2000),
+    Load("take-chained", "one by one, a receive acks the one before", "consume", 1, 1, how="chained", there_per_s=4000),
     Load("take-batches", "receive + ack batches of 100, 4 clients", "consume", 4, 100, there_per_s=40_000),
-    Load("take-streamed", "deliveries + acks, 4 sessions", "consume", 4, 1000, streamed=True, there_per_s=40_000),
+    Load("take-streamed", "deliveries + acks, 4 sessions", "consume", 4, 1000, how="streamed", there_per_s=40_000),
     Load("both", "publish and consume at once, 16 + 16 clients", "both", 16, 1, (100,), there_per_s=500),
+    Load("both-streamed", "publish and deliver at once, 16 clients + 16 sessions", "both", 16, 1, (100,), "streamed"),
 )
 BY_KEY = {load.key: load for load in LOADS}
 
@@ -118,7 +124,8 @@ async def run(load: Load, connect: Connect, seconds: float) -> Taken:
     there = max(load.batch * load.clients, int(load.there_per_s * seconds)) if load.kind != "publish" else 0
     if there:
         await fill(connect, there)
-    clients = [await connect(load.streamed) for _ in range(load.clients * (2 if load.kind == "both" else 1))]
+    clients = [await connect("asked") for _ in range(load.clients if load.kind == "both" else 0)]
+    clients += [await connect(load.how) for _ in range(load.clients)]
     try:
         if load.kind == "publish":
             return (await publish(clients, load.batch, seconds)).taken()
@@ -170,7 +177,7 @@ async def consume(clients: Sequence[Client], batch: int, seconds: float, there: 
 async def fill(connect: Connect, messages: int) -> None:
     """Publish so many messages, or a few more."""
     each = -(-messages // FILL_CLIENTS)
-    clients = [await connect(False) for _ in range(FILL_CLIENTS)]
+    clients = [await connect("asked") for _ in range(FILL_CLIENTS)]
 
     async def go_on(client: Client) -> None:
         for done in range(0, each, FILL_BATCH):

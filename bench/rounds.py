@@ -107,7 +107,7 @@ async def cpu(peer: Peer, plan: Plan, figures: Figures, progress: Progress, run:
         return
     progress.step(f"run {run + 1}, {peer.name}: processor time")
     leader = await peer.prepare("cpu")
-    clients = [await peer.connect(leader, "cpu", 100, False) for _ in range(CPU_CLIENTS)]
+    clients = [await peer.connect(leader, "cpu", 100, "asked") for _ in range(CPU_CLIENTS)]
     before_s = peer.usage().cpu_s()
     done = await publish(clients, 1, LOAD_LIMIT_S, most=CPU_MESSAGES)
     used_s = peer.usage().cpu_s() - before_s
@@ -124,7 +124,7 @@ async def memory(peer: Peer, plan: Plan, figures: Figures, progress: Progress, r
         return
     progress.step(f"{peer.name}: memory, {plan.waiting:,} messages waiting")
     leader, term = await peer.prepare("waiting"), peer.term()
-    await fill(lambda streamed: peer.connect(leader, "waiting", WAITING_BYTES, streamed), plan.waiting)
+    await fill(lambda how: peer.connect(leader, "waiting", WAITING_BYTES, how), plan.waiting)
     figures.add(Key(peer.key, "memory-loaded", 0, "mb"), peer.usage().resident_mb())
     figures.add(Key(peer.key, "elections", 0, "count"), peer.term() - term)
 

@@ -105,6 +105,13 @@ class Published(Struct, kw_only=True):
     messages: list[PublishedMessage]
 
 
+Token = Annotated[str, Meta(max_length=TOKEN_LENGTH_MAX)]
+Tokens = Annotated[
+    list[Token],
+    Meta(min_length=1, max_length=MESSAGES_MAX, description="Of messages that were received from this topic"),
+]
+
+
 class Receive(Struct, kw_only=True, forbid_unknown_fields=True):
     """What to take from a topic."""
 
@@ -117,6 +124,10 @@ class Receive(Struct, kw_only=True, forbid_unknown_fields=True):
     auto_ack: Annotated[bool, Meta(description="They are done when they are handed out: no lease, no token")] = False
     attempt_id: Annotated[
         Key | None, Meta(description="As Idempotency-Key, and before it: a retry with it gets the same answer")
+    ] = None
+    ack: Annotated[
+        Annotated[list[Token], Meta(max_length=MESSAGES_MAX)] | None,
+        Meta(description="Tokens of messages that are acked before anything is taken, in the same round of the log"),
     ] = None
 
 
@@ -149,10 +160,23 @@ class ReceivedMessage(Struct, kw_only=True):
     dead_letter: DeadLetter | UnsetType = UNSET
 
 
+class TokenResult(Struct, kw_only=True):
+    """What became of one token."""
+
+    token: str
+    ok: bool
+    code: Annotated[
+        str | None, Meta(description="Why not", extra_json_schema={"enum": [None, "lease_lost", "bad_token"]})
+    ]
+
+
 class Received(Struct, kw_only=True):
     """Messages in the order in which they are to be worked on; empty where there was none."""
 
     messages: list[ReceivedMessage]
+    acked: Annotated[list[TokenResult], Meta(description="Where `ack` was sent: one for each token, in order")] | (
+        UnsetType
+    ) = UNSET
 
 
 class PeekedMessage(Struct, kw_only=True):
@@ -184,12 +208,6 @@ class PeekedMessages(Struct, kw_only=True):
     next_cursor: Annotated[str | None, Meta(description="Send it as `cursor` for the next page; null at the end")]
 
 
-Tokens = Annotated[
-    list[Annotated[str, Meta(max_length=TOKEN_LENGTH_MAX)]],
-    Meta(min_length=1, max_length=MESSAGES_MAX, description="Of messages that were received from this topic"),
-]
-
-
 class Ack(Struct, kw_only=True, forbid_unknown_fields=True):
     """These messages are done."""
 
@@ -208,16 +226,6 @@ class Extend(Struct, kw_only=True, forbid_unknown_fields=True):
 
     tokens: Tokens
     lease_s: Annotated[Lease, Meta(description="Seconds from now")]
-
-
-class TokenResult(Struct, kw_only=True):
-    """What became of one token."""
-
-    token: str
-    ok: bool
-    code: Annotated[
-        str | None, Meta(description="Why not", extra_json_schema={"enum": [None, "lease_lost", "bad_token"]})
-    ]
 
 
 class Settled(Struct, kw_only=True):

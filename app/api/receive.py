@@ -1,4 +1,4 @@
-"""Receive: POST /v1/topics/{topic}/messages:receive. Hot.
+"""Receive: POST /v1/topics/{topic}/messages:receive. Hot. With `ack`, what came before is done, in the same round.
 
 Rules of this file: who has a key comes back for his answer, so his messages stay leased for him. Who has none and hangs
 up before it is answered has seen nothing: what was leased for him is given back where that is noticed in time, and its
@@ -7,7 +7,10 @@ lease runs out where not.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,10 +23,13 @@ from app.api.metrics import Meters
 from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
 from app.api.params import Query, key_of, topic_of
 from app.api.polls import LongPolls
+from app.api.problems import Problem
 from app.api.queue import Queue, tokens_of
 from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
+from app.api.settle import token_results
 from app.broker import results
-from app.broker.commands import Receive
+from app.broker.commands import Ack, Receive
+from app.node.errors import NodeError
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -53,17 +59,40 @@ class Receiving:
         lease_ms = None if asked.lease_s is None or asked.auto_ack else to_ms(asked.lease_s)
         key = asked.attempt_id or key_of(call)
         final = Receive(topic, asked.subscription, int(asked.max), asked.auto_ack, lease_ms, key, True)
-        received = await self._wait(call, final, asked.wait_s) if asked.wait_s else None
-        if received is None or (key is not None and not received.messages):
+        taking = self._take(call, final, asked.wait_s)
+        acked: list[schemas.TokenResult] | msgspec.UnsetType
+        if asked.ack:
+            received, acked = await self._ack_and_take(Ack(topic, asked.ack), final, taking)
+        else:
+            received, acked = await taking, msgspec.UNSET if asked.ack is None else []
+        self._meters.count_consumed(topic, len(received.messages))
+        messages = [received_message(message) for message in received.messages]
+        return Answer(200, _encode(schemas.Received(messages=messages, acked=acked)), (JSON, NO_STORE))
+
+    async def _ack_and_take(
+        self, ack: Ack, final: Receive, taking: Coroutine[None, None, results.Received]
+    ) -> tuple[results.Received, list[schemas.TokenResult]]:
+        """Both in one round of the log, the ack before: a task begins when its maker waits."""
+        task = asyncio.ensure_future(taking)
+        try:
+            settled = await self._queue.settle(ack, None, OPERATION_TIMEOUT_S)
+        except (NodeError, Problem):
+            # The answer is what became of the ack: whoever gets it sees no messages.
+            with contextlib.suppress(NodeError, Problem, ClientGone):
+                await self._give_back(final, await task)
+            raise
+        return await task, token_results(ack.tokens, settled.codes)
+
+    async def _take(self, call: Call, final: Receive, wait_s: float) -> results.Received:
+        received = await self._wait(call, final, wait_s) if wait_s else None
+        if received is None or (final.key is not None and not received.messages):
             # With a key, that there was nothing is an answer too, which every repetition must get.
             started_s = time.monotonic()
             received = await self._queue.receive(final, OPERATION_TIMEOUT_S)
             if time.monotonic() - started_s > SLOW_S and received.messages and await call.is_gone():
                 await self._give_back(final, received)
                 raise ClientGone
-        self._meters.count_consumed(topic, len(received.messages))
-        messages = [received_message(message) for message in received.messages]
-        return Answer(200, _encode(schemas.Received(messages=messages)), (JSON, NO_STORE))
+        return received
 
     async def _wait(self, call: Call, final: Receive, wait_s: float) -> results.Received:
         asked = msgspec.structs.replace(final, final=False)
@@ -91,13 +120,15 @@ class Receiving:
                     {
                         "One message, leased": {"max": 1, "lease_s": 300},
                         "Up to ten, waiting for the first": {"max": 10, "wait_s": 20},
+                        "The next one, and the one before is done": {"wait_s": 20, "ack": ["b-1-0-6-1"]},
                         "Done when handed out": {"auto_ack": True},
                         "For another subscription": {"subscription": "mails", "attempt_id": "mails-4711"},
                     },
                 ),
                 answers={
                     200: answer(
-                        "The messages", ref(schemas.Received), {"One message": {"messages": [_MESSAGE]}, "None": _NONE}
+                        "The messages", ref(schemas.Received),
+                        {"One message": {"messages": [_MESSAGE]}, "None": _NONE, "Acked, and one message": _ACKED},
                     )
                 },
                 errors=(
@@ -132,7 +163,8 @@ _DESCRIPTION = (
     "Leases up to `max` messages, fewer where they would exceed 4 MiB together; each comes with a `token` for ack, "
     "nack and extend, and is handed out again when its lease ends without an ack. With `auto_ack` they are done at "
     "once. `wait_s` waits for one where there is none. With an `attempt_id` (or Idempotency-Key) a retry gets the same "
-    "answer again, also where that was none: take a new one to ask for more."
+    "answer again, also where that was none: take a new one to ask for more. With `ack`, messages that came before are "
+    "acked first, in the same round of the log, and `acked` says of each token what `messages:ack` would."
 )
 _MESSAGE: Json = {
     "id": "12", "sequence": 7, "body": {"drink": "coffee", "cups": 2}, "headers": {"kind": "order"}, "group": None,
@@ -140,3 +172,4 @@ _MESSAGE: Json = {
     "lease_expires_at": "2026-01-31T12:00:30.000Z",
 }  # fmt: skip
 _NONE: Json = {"messages": []}
+_ACKED: Json = {"messages": [_MESSAGE], "acked": [{"token": "b-1-0-6-1", "ok": True, "code": None}]}

@@ -18,7 +18,7 @@ from collections import defaultdict
 from typing import Any
 
 from bench.http import Connection, request_bytes
-from bench.loads import Client
+from bench.loads import Client, How
 from bench.peers.peer import ByClients, Missing
 from bench.servers import Server, free_ports
 
@@ -87,7 +87,7 @@ class Etcd(ByClients):
                 return node
         raise RuntimeError("no member says that it leads")
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A connection to one member, for messages of that size. Raises OSError."""
         connection = await Connection.open("127.0.0.1", self._ports[node])
         return KeysClient(connection, topic, size_bytes, self._numbers)

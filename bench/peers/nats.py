@@ -19,7 +19,7 @@ import urllib.request
 from typing import Any, Literal, cast
 
 from bench.counting import Countdown
-from bench.loads import Client
+from bench.loads import Client, How
 from bench.peers.peer import ByClients, Missing
 from bench.servers import Server, free_ports
 
@@ -93,7 +93,7 @@ class Nats(ByClients):
         client.close()
         return int(found["cluster"]["leader"][1:])
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A connection to one server, for messages of that size. Raises OSError."""
         return await StreamClient.open(self._ports[node], topic, size_bytes)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from bench.loads import Client, Load, Taken, run
+from bench.loads import Client, How, Load, Taken, run
 from bench.servers import Server, Usage
 
 READY_S = 120.0
@@ -40,7 +40,7 @@ class Peer(Protocol):
     async def run(self, load: Load, topic: str, size_bytes: int, seconds: float) -> Taken:
         """Do this load on a queue of its own."""
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A connection to one node, for messages of that size. Raises OSError."""
 
     def kill(self, node: int, how: int) -> None:
@@ -131,7 +131,7 @@ class ByClients(ThreeServers):
         """Make a queue. -> the node that leads it."""
         raise NotImplementedError
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A connection to one node."""
         raise NotImplementedError
 
@@ -140,8 +140,8 @@ class ByClients(ThreeServers):
         leader = await self.prepare(topic)
         node = (leader + 1) % self.NODES if load.through == "follower" else leader
 
-        async def connect(streamed: bool) -> Client:
-            return await self.connect(node, topic, size_bytes, streamed)
+        async def connect(how: How) -> Client:
+            return await self.connect(node, topic, size_bytes, how)
 
         return await run(load, connect, seconds)
 

@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any
 
-from bench.loads import Load, Taken
+from bench.loads import How, Load, Taken
 from bench.peers.peer import Missing, ThreeServers, until
 from bench.servers import Server, free_ports
 
@@ -73,12 +73,12 @@ class PySyncObj(ThreeServers):
 
     async def run(self, load: Load, topic: str, size_bytes: int, seconds: float) -> Taken:
         """Have the leader do it."""
-        client = await self.connect(await self.prepare(topic), topic, size_bytes, False)
+        client = await self.connect(await self.prepare(topic), topic, size_bytes, "asked")
         found = await client.ask({"what": "load", "load": load.key, "size_bytes": size_bytes, "seconds": seconds})
         client.close()
         return Taken(*found)
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Asking:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Asking:
         """A connection that asks this node to publish."""
         return Asking(*await asyncio.open_connection("127.0.0.1", self._ports[node]), size_bytes)
 

@@ -115,7 +115,7 @@ class Node:
     async def _load(self, asked: dict[str, Any]) -> object:
         client = Inside(self._queue, asked["size_bytes"])
 
-        async def connect(streamed: bool) -> loads.Client:
+        async def connect(how: loads.How) -> loads.Client:
             return client
 
         return list(await loads.run(loads.BY_KEY[asked["load"]], connect, asked["seconds"]))

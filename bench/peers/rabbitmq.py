@@ -13,7 +13,7 @@ import socket
 import struct
 from pathlib import Path
 
-from bench.loads import Client
+from bench.loads import Client, How
 from bench.peers import amqp
 from bench.peers.amqp import Channel, long, method, short
 from bench.peers.peer import ByClients, Missing, until
@@ -27,7 +27,7 @@ class RabbitMq(ByClients):
     """Three brokers in one cluster, with an Erlang port mapper of their own."""
 
     key = "rabbitmq"
-    loads = frozenset({"one", "many", "pipelined", "take-one", "take-streamed"})
+    loads = frozenset({"one", "many", "pipelined", "take-one", "take-streamed", "both-streamed"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,17 +95,17 @@ class RabbitMq(ByClients):
         channel.close()
         return 0
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A channel on one broker, for messages of that size. Raises OSError."""
         channel = await Channel.open(self._ports[node])
-        return QueueClient(channel, topic, size_bytes, streamed)
+        return QueueClient(channel, topic, size_bytes, how == "streamed")
 
 
 class QueueClient:
     """Publishes await their confirmations; consumes are a get, or deliveries under a prefetch."""
 
-    def __init__(self, channel: Channel, topic: str, size_bytes: int, streamed: bool) -> None:
-        self._channel, self._topic, self._streamed = channel, topic, streamed
+    def __init__(self, channel: Channel, topic: str, size_bytes: int, is_streamed: bool) -> None:
+        self._channel, self._topic, self._is_streamed = channel, topic, is_streamed
         self._publication = amqp.publication(topic, b"x" * size_bytes)
         self._get = method(amqp.BASIC_GET, b"\0\0" + short(topic) + b"\0")
         self._is_consuming = False
@@ -117,7 +117,7 @@ class QueueClient:
 
     async def consume(self, count: int) -> int:
         """Get one and ack it; or what has come meanwhile, with one ack for all."""
-        if not self._streamed:
+        if not self._is_streamed:
             answer = await self._channel.call(self._get, amqp.BASIC_GET_OK, amqp.BASIC_GET_EMPTY)
             if struct.unpack_from("!HH", answer) == amqp.BASIC_GET_EMPTY:
                 return 0

@@ -6,12 +6,13 @@ import asyncio
 import json
 import re
 import signal
+from collections.abc import Sequence
 
 from app.version import VERSION
 from bench.cluster import LocalCluster
 from bench.counting import Countdown
 from bench.http import Connection, request_bytes
-from bench.loads import BY_KEY, Client
+from bench.loads import BY_KEY, Client, How
 from bench.peers.peer import ByClients
 from bench.servers import Usage
 from bench.websocket import WebSocket, frame
@@ -50,12 +51,13 @@ class Rmq(ByClients):
         self.cluster.create_topic(topic)
         return self.cluster.wait_for_leader()
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Client:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Client:
         """A connection to one node, for messages of that size. Raises OSError."""
         port = self.cluster.ports[node]
-        if streamed:
+        if how == "streamed":
             return await SessionClient.open(port, topic, size_bytes)
-        return HttpClient(await Connection.open("127.0.0.1", port), topic, size_bytes)
+        kind = ChainedClient if how == "chained" else HttpClient
+        return kind(await Connection.open("127.0.0.1", port), topic, size_bytes)
 
     def kill(self, node: int, how: int) -> None:
         """Send a signal to one node."""
@@ -98,13 +100,20 @@ class HttpClient:
 
     async def consume(self, count: int) -> int:
         """Two requests: receive, and ack."""
-        tokens = _token.findall(await self._connection.expect(self._made(":receive", count, {"max": count}), 200))
+        tokens = await self._receive(count)
         if tokens:
-            body = b'{"tokens":["%b"]}' % b'","'.join(tokens)
-            acked = await self._connection.expect(request_bytes("POST", f"{self._path}:ack", body), 200)
-            if acked.count(b'"ok":true') != len(tokens):
-                raise RuntimeError(f"an ack was refused: {acked[:200]!r}")
+            await self._settle(":ack", b'{"tokens":["%b"]}' % b'","'.join(tokens), len(tokens))
         return len(tokens)
+
+    async def _receive(self, count: int) -> list[bytes]:
+        return _token.findall(await self._connection.expect(self._made(":receive", count, {"max": count}), 200))
+
+    async def _settle(self, action: str, body: bytes, count: int) -> bytes:
+        """-> the answer, which says of so many tokens that they are acked. Raises RuntimeError where it does not."""
+        acked = await self._connection.expect(request_bytes("POST", self._path + action, body), 200)
+        if acked.count(b'"ok":true') != count:
+            raise RuntimeError(f"an ack was refused: {acked[:200]!r}")
+        return acked
 
     def _made(self, action: str, count: int, body: object) -> bytes:
         """The request's bytes, made once."""
@@ -117,6 +126,21 @@ class HttpClient:
     def close(self) -> None:
         """Hang up."""
         self._connection.close()
+
+
+class ChainedClient(HttpClient):
+    """Each request acks what the one before has brought."""
+
+    _held: Sequence[bytes] = ()
+
+    async def consume(self, count: int) -> int:
+        """One request, but for the first. -> how many messages it has acked."""
+        held = self._held or await self._receive(count)
+        if held:
+            body = b'{"max":%d,"ack":["%b"]}' % (count, b'","'.join(held))
+            messages, _, _ = (await self._settle(":receive", body, len(held))).partition(b'"acked":')
+            self._held = _token.findall(messages)
+        return len(held)
 
 
 class SessionClient:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from bench.cluster import LocalCluster
 from bench.http import Connection
-from bench.loads import Client, Tally, consume, fill, publish
+from bench.loads import Client, How, Tally, consume, fill, publish
 from bench.peers.rmq import HttpClient
 from bench.scale.points import LIMIT_S, Meter
 from bench.scale.sweeps import BACKLOG, PUBLISH, TAKE, Place, Sample, Samples, Spent, sample
@@ -31,10 +31,10 @@ async def levels(
     leader = cluster.wait_for_leader()
     cluster.create_topic(TOPIC)
 
-    async def connect(streamed: bool) -> Client:
+    async def connect(how: How) -> Client:
         return HttpClient(await Connection.open("127.0.0.1", cluster.ports[leader]), TOPIC, SIZE_BYTES)
 
-    clients = [await connect(False) for _ in range(CLIENTS)]
+    clients = [await connect("asked") for _ in range(CLIENTS)]
     meter, waiting = Meter(cluster, leader), 0
     for level in values:
         while waiting < level:

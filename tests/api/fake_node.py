@@ -44,6 +44,8 @@ class FakeNode:
         self.ready = True
         self.fail: NodeError | None = None
         """Raised by every operation and barrier."""
+        self.fails: type | None = None
+        """Of the operations only commands of this kind raise it."""
         self.lost = 0
         """So many commands take effect, but their answers are lost (unless they may be retried)."""
         self.meanwhile: bytes | None = None
@@ -66,7 +68,7 @@ class FakeNode:
             await asyncio.Event().wait()
         while self.holds is not None and isinstance(decode(command), self.holds):  # noqa: ASYNC110
             await asyncio.sleep(0.01)  # Set by the test's thread, which an event is not for.
-        if self.fail is not None:
+        if self.fail is not None and (self.fails is None or isinstance(decode(command), self.fails)):
             raise self.fail
         self.submitted += 1
         result = self.apply(command)

@@ -74,6 +74,80 @@ async def test_with_auto_ack_there_is_no_lease(client: httpx.AsyncClient) -> Non
     assert await counts(client) == {"ready": 0, "leased": 0, "delayed": 0, "dead": 0}
 
 
+async def receive_and_ack(client: httpx.AsyncClient, *tokens: str, **asked: Any) -> tuple[list[Any], list[str | None]]:
+    """The bodies that a receive hands out, and the code of each token that it acks."""
+    answer = await client.post(f"{T}/messages:receive", json={"ack": tokens, **asked})
+    assert answer.status_code == 200, answer.text
+    acked = answer.json()["acked"]
+    assert [result["token"] for result in acked] == list(tokens)
+    assert all(result["ok"] is (result["code"] is None) for result in acked)
+    return [message["body"] for message in answer.json()["messages"]], [result["code"] for result in acked]
+
+
+async def test_a_receive_acks_what_came_before(client: httpx.AsyncClient) -> None:
+    await publish(client, 1, 2)
+    (first,) = await receive(client)
+    assert await receive_and_ack(client, first["token"]) == ([2], [None])
+    assert await counts(client) == {"ready": 0, "leased": 1, "delayed": 0, "dead": 0}
+    assert await receive_and_ack(client, first["token"]) == ([], [None]), "asked again, it is answered as before"
+
+
+async def test_the_ack_is_before_the_receive(client: httpx.AsyncClient) -> None:
+    """Of a group nothing is handed out while one of its messages is leased."""
+    await publish(client, 1, 2, group="anna")
+    (first,) = await receive(client, max=2)
+    assert await receive_and_ack(client, first["token"]) == ([2], [None])
+
+
+async def test_a_token_that_is_too_late_keeps_no_messages_back(client: httpx.AsyncClient, node: FakeNode) -> None:
+    await publish(client, 1)
+    (first,) = await receive(client, lease_s=1)
+    node.pass_time(2)
+    (again,) = await receive(client)
+    await publish(client, 2)
+    assert await receive_and_ack(client, first["token"], "b-9-9-9-9") == ([2], ["lease_lost", "bad_token"])
+    assert await settle(client, "ack", again["token"]) == [None]
+
+
+async def test_the_first_of_a_loop_has_nothing_to_ack(client: httpx.AsyncClient) -> None:
+    await publish(client, 1)
+    assert await receive_and_ack(client) == ([1], [])
+    assert list((await client.post(f"{T}/messages:receive", json={})).json()) == ["messages"]
+
+
+async def test_a_receive_that_waits_has_acked_meanwhile(client: httpx.AsyncClient) -> None:
+    await publish(client, 1)
+    (first,) = await receive(client)
+    waiting = asyncio.create_task(receive_and_ack(client, first["token"], wait_s=5))
+    async with asyncio.timeout(2):
+        while (await counts(client))["leased"]:  # noqa: ASYNC110 # It is asked of a node.
+            await asyncio.sleep(0.01)
+    assert not waiting.done()
+    await publish(client, 2)
+    assert await waiting == ([2], [None])
+
+
+@pytest.mark.parametrize("asked", [{}, {"wait_s": 5}])
+async def test_who_is_told_that_his_ack_failed_has_received_nothing(
+    client: httpx.AsyncClient, node: FakeNode, asked: dict[str, Any]
+) -> None:
+    await publish(client, 1, 2)
+    (first,) = await receive(client)
+    node.fail, node.fails = NoQuorum("no leader that a majority follows"), commands.Ack
+    check(await client.post(f"{T}/messages:receive", json={"ack": [first["token"]], **asked}), 503, "no_quorum")
+    node.fail = None
+    assert await counts(client) == {"ready": 1, "leased": 1, "delayed": 0, "dead": 0}
+
+
+@pytest.mark.parametrize(
+    ("ack", "told"), [("b-1-0-1-1", "ack"), (["x" * 129], "ack[0]"), ([1], "ack[0]"), (["x"] * 1001, "1000")]
+)
+async def test_what_is_no_list_of_tokens_is_refused(client: httpx.AsyncClient, ack: Any, told: str) -> None:
+    await publish(client, 1)
+    assert told in check(await client.post(f"{T}/messages:receive", json={"ack": ack}), 400, "invalid_body")
+    assert (await counts(client))["ready"] == 1
+
+
 async def test_bytes_come_in_base64(client: httpx.AsyncClient) -> None:
     await client.post(f"{T}/messages", content=b"\x00\xff", headers={"content-type": "application/octet-stream"})
     (message,) = await receive(client)

@@ -44,6 +44,7 @@ REQUESTS = [
     post(MESSAGES, b"\0\1", "Content-Type: application/octet-stream"),
     post(MESSAGES, b'{"body": "%b"}' % (b"x" * BODY_BYTES)),
     post(f"{MESSAGES}:receive", b'{"max": 2}'),
+    post(f"{MESSAGES}:receive", b'{"ack": ["b-1-0-7-1"]}'),
     post(f"{MESSAGES}:ack", b'{"tokens": ["a"]}'),
     post(f"{MESSAGES}:nack", b"[]"),
     put("/message", b'{"topic": "t", "message": "\xc3\xa9"}'),

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from bench import failover
+from bench.loads import How
 
 
 class Clients:
@@ -20,7 +21,7 @@ class Clients:
     async def prepare(self, topic: str) -> int:
         return 0
 
-    async def connect(self, node: int, topic: str, size_bytes: int, streamed: bool) -> Answering:
+    async def connect(self, node: int, topic: str, size_bytes: int, how: How) -> Answering:
         self.open += 1
         return Answering(self)
 

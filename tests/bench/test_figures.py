@@ -12,7 +12,7 @@ from bench.counting import Countdown
 from bench.figures import Figures, Key, ratio
 from bench.goals import GOALS, Goal, goals_of, verdict
 from bench.http import unchunked
-from bench.loads import BY_KEY, LOADS, consume, publish, run, share_of
+from bench.loads import BY_KEY, LOADS, How, consume, publish, run, share_of
 from bench.peers import amqp
 from bench.peers.choice import NAMES, chosen
 from bench.progress import bar
@@ -106,7 +106,7 @@ def test_each_load_counts_what_its_clients_did_and_closes_them(load: object, mon
     queue: list[int] = []
     made: list[Made] = []
 
-    async def connect(streamed: bool) -> Made:
+    async def connect(how: How) -> Made:
         made.append(Made(queue))
         return made[-1]
 
