@@ -114,7 +114,8 @@ class AsyncClient:
         """Take up to `max` messages (1,000 at most), waiting up to `wait_s` (20 at most) for the first.
 
         They are leased for `lease_s`, else for what the topic says: ack them when the work is done. With `auto_ack`
-        they are done at once. `attempt_id`: with the same one, a later call gets the same answer again.
+        they are done at once. `attempt_id`: with the same one, a later call gets the same answer again, without what
+        is settled by then.
         """
         call = calls.receive(
             topic, max=max, wait_s=wait_s, lease_s=lease_s, subscription=subscription, auto_ack=auto_ack,

@@ -163,8 +163,9 @@ _DESCRIPTION = (
     "Leases up to `max` messages, fewer where they would exceed 4 MiB together; each comes with a `token` for ack, "
     "nack and extend, and is handed out again when its lease ends without an ack. With `auto_ack` they are done at "
     "once. `wait_s` waits for one where there is none. With an `attempt_id` (or Idempotency-Key) a retry gets the same "
-    "answer again, also where that was none: take a new one to ask for more. With `ack`, messages that came before are "
-    "acked first, in the same round of the log, and `acked` says of each token what `messages:ack` would."
+    "answer again, without what is done by then, also where that was none: take a new one to ask for more. With `ack`, "
+    "messages that came before are acked first, in the same round of the log, and `acked` says of each token what "
+    "`messages:ack` would."
 )
 _MESSAGE: Json = {
     "id": "12", "sequence": 7, "body": {"drink": "coffee", "cups": 2}, "headers": {"kind": "order"}, "group": None,

@@ -37,6 +37,7 @@ def items_of(row: Row) -> list[Item]:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Item]).decode
+_decode_row = msgspec.msgpack.Decoder(tuple[int, int, int, bytes]).decode
 
 
 def parse(text: str) -> Token | None:
@@ -68,6 +69,16 @@ def tokens_of(lease: Lease) -> list[str]:
     """A token for each of its messages."""
     head = f"{lease.row[1]:x}-{lease.row[0]:x}-"
     return [f"{head}{item.lane:x}-{item.sequence:x}-{item.deliveries:x}" for item in lease.items]
+
+
+def packed(lease: Lease) -> bytes:
+    """The lease as it was granted."""
+    return _encode(lease.row)
+
+
+def unpacked(data: bytes) -> Lease:
+    """The inverse of `packed`."""
+    return _read(_decode_row(data))
 
 
 def find(state: State, id: int, subscription: Subscription) -> Lease | None:

@@ -164,9 +164,10 @@ def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> lis
     return [found[place] for place in places]
 
 
-def is_there(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> bool:
-    """Whether the message is stored, and the subscription is not done with it."""
-    return at(state, topic, lane, sequence) is not None and not is_done(state, topic, subscription, sequence)
+def undone_at(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> Row | None:
+    """The message there, if the subscription is not done with it."""
+    row = at(state, topic, lane, sequence)
+    return None if row is None or is_done(state, topic, subscription, sequence) else row
 
 
 def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room_bytes: int) -> list[Row]:

@@ -5,10 +5,11 @@
     groups        one message of a group at a time, the groups in turn; all messages without a group together are one
                   more that stands in that line
 
-With `auto_ack` a message is done when it is handed out; else it is leased. With a key the whole answer is kept as a
-claim, bodies included where the messages themselves are gone. An empty answer is kept as well: a first try that was
-delayed would otherwise take messages when its retry has been answered already, and nobody would ever see them. Only
-who still waits for messages, and will ask again, leaves it open; so does the answer that says to ask again.
+With `auto_ack` a message is done when it is handed out; else it is leased. With a key, what a repetition needs is kept
+as a claim: the lease, whose messages are there until they are settled, or the whole answer, where they are gone. That
+there was nothing is kept as well: a first try that was delayed would otherwise take messages when its retry has been
+answered already, and nobody would ever see them. Only who still waits for messages, and will ask again, leaves it open;
+so does the answer that says to ask again.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ SKIPS_MAX = 1000
 PASSES_MAX = 10_000
 """Messages that one command passes by, since they came back from dead letters for other subscriptions; likewise."""
 
-_EMPTY = encode(Received([]))
-_MORE = encode(Received([], more=True))
+_NOTHING = b""
+"""Kept of a receive that found no message."""
+_EMPTY = encode(Received([])), _NOTHING
+_MORE = encode(Received([], more=True)), _NOTHING
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -57,17 +60,17 @@ def receive(state: State, command: Receive) -> bytes:
     if subscription is None:
         return no_such_subscription(command.topic, command.subscription)
     if command.key is None:
-        return _hand_out(state, topic, subscription, command)
+        return _hand_out(state, topic, subscription, command)[0]
     fingerprint = _fingerprint(command)
     claim = dedup.find(state, topic.id, dedup.RECEIVE, command.key)
     if claim is not None:
         if claim.fingerprint != fingerprint:
             return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
-        return claim.answer
-    answer = _hand_out(state, topic, subscription, command)
-    if answer is not _MORE and (command.final or answer is not _EMPTY):
-        dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, answer)
-    return answer
+        return _again(state, topic, subscription, command, claim.answer)
+    handed = _hand_out(state, topic, subscription, command)
+    if handed is not _MORE and (command.final or handed is not _EMPTY):
+        dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, handed[1])
+    return handed[0]
 
 
 def _fingerprint(command: Receive) -> bytes:
@@ -75,25 +78,45 @@ def _fingerprint(command: Receive) -> bytes:
     return blake2b(_encode(asked), digest_size=16).digest()
 
 
-def _hand_out(state: State, topic: Topic, subscription: Subscription, command: Receive) -> bytes:
+def _again(state: State, topic: Topic, subscription: Subscription, command: Receive, kept: bytes) -> bytes:
+    """The first answer, without those messages of a lease that the subscription is done with by now."""
+    if kept == _NOTHING:
+        return _EMPTY[0]
+    if command.auto_ack:
+        return kept
+    lease = leases.unpacked(kept)
+    found = []
+    for item, token in zip(lease.items, leases.tokens_of(lease), strict=True):
+        # After a purge, or a new beginning under its name, the subscription is another one.
+        if lease.row[1] == subscription.id:
+            row = messages.undone_at(state, topic, subscription, item.lane, item.sequence)
+            if row is not None:
+                found.append(_message((row, item.deliveries), token, item.due_ms))
+    return encode(Received(found))
+
+
+def _hand_out(state: State, topic: Topic, subscription: Subscription, command: Receive) -> tuple[bytes, bytes]:
+    """-> the answer, and what to keep of it under a key."""
     if subscription.ready == 0:
         return _EMPTY
     chosen = _Choice(state, topic, subscription, command.max, keep=not command.auto_ack)
     picks = chosen.picks()
     if not picks:
         return _MORE if chosen.was_too_much() else _EMPTY
-    is_said = state.is_asked or command.key is not None
     if command.auto_ack:
         for row, deliveries in picks:
             ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.ACKED)
-        return encode(Received([_message(pick) for pick in picks])) if is_said else UNSAID
+        is_said = state.is_asked or command.key is not None
+        answer = encode(Received([_message(pick) for pick in picks])) if is_said else UNSAID
+        return answer, answer
     lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
     due_ms = state.numbers.time_ms + lease_ms
     lease = leases.grant(state, topic, subscription, picks, chosen.size_bytes, due_ms)
-    if not is_said:
-        return UNSAID
+    kept = leases.packed(lease)
+    if not state.is_asked:
+        return UNSAID, kept
     tokens = leases.tokens_of(lease)
-    return encode(Received([_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)]))
+    return encode(Received([_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)])), kept
 
 
 def _message(pick: Pick, token: str | None = None, due_ms: int | None = None) -> ReceivedMessage:

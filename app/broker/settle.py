@@ -170,7 +170,7 @@ def _nack_late(state: State, topic: Topic, subscription: Subscription, token: To
 def _gone(state: State, topic: Topic, subscription: Subscription, token: Token, how: bytes) -> str | None:
     """The code for a message that is not set aside: None if the subscription is done with it, and this delivery was the
     last and ended so."""
-    if messages.is_there(state, topic, subscription, token.lane, token.sequence):
+    if messages.undone_at(state, topic, subscription, token.lane, token.sequence) is not None:
         return LEASE_LOST
     return None if ended.how(state, topic, subscription, token.sequence, token.deliveries) == how else LEASE_LOST
 

@@ -25,11 +25,20 @@ class Deliveries(Places):
             if claim.fingerprint != asked:
                 raise Refusal("key_reused")
             assert isinstance(claim.answer, Received)
-            return claim.answer
+            return claim.answer if command.auto_ack else self.undone(subscription, claim.answer)
         answer = self.hand_out(topic, subscription, command)
         if command.key is not None and (answer.messages or command.final) and not answer.more:
             self.claims.remember(self.now_ms, topic.settings.dedup_window_ms, asked, answer, *owner)
         return answer
+
+    def undone(self, subscription: Subscription, answer: Received) -> Received:
+        """Of what was leased then, as it is now, that which the subscription is not done with."""
+        left = Received([])
+        for each in answer.messages:
+            token = self.tokens[str(each.token)]
+            if token.holder == subscription.number and subscription in token.message.stands:
+                left.messages.append(received(token.message, each.deliveries, each.token, each.lease_expires_ms))
+        return left
 
     def hand_out(self, topic: Topic, subscription: Subscription, command: Receive) -> Received:
         chosen: list[tuple[Message, int]] = []

@@ -8,6 +8,7 @@ from app.broker import dedup
 from app.broker.commands import (
     CreateSubscription,
     CreateTopic,
+    DeleteSubscription,
     DeleteTopic,
     NewMessage,
     Publish,
@@ -168,15 +169,45 @@ def test_a_topic_made_anew_knows_nothing_of_its_former_keys(feed: Feed) -> None:
 
 
 def test_a_repeated_receive_with_leases_gets_the_same_tokens(feed: Feed) -> None:
-    feed.publish(b"1", b"2")
-    asked = Receive("t", max=1, auto_ack=False, key="r")
+    feed.publish(b"1", b"2", b"3")
+    asked = Receive("t", max=2, auto_ack=False, key="r")
     first = feed.received(asked)
     assert feed.received(asked) == first
-    assert feed.counts() == (1, 1, 0, 0)
-    for other in (Receive("t", max=1, key="r"), Receive("t", max=1, auto_ack=False, lease_ms=5, key="r")):
+    assert feed.counts() == (1, 2, 0, 0)
+    for other in (Receive("t", max=2, key="r"), Receive("t", max=2, auto_ack=False, lease_ms=5, key="r")):
         assert feed.refused(other) == "key_reused"
-    assert feed.ack(*first) == [None]
-    assert feed.received(asked) == first
+    feed.tick(60_000)
+    assert feed.received(asked) == first, "also where the lease has run out"
+
+
+def test_a_repeated_receive_leaves_out_what_is_done(feed: Feed) -> None:
+    feed.publish(b"1", b"2")
+    asked = Receive("t", max=2, auto_ack=False, key="r")
+    first = feed.received(asked)
+    assert feed.ack(first[0]) == [None]
+    assert feed.received(asked) == first[1:]
+    feed.one(Purge("t"))
+    feed.publish(b"3")
+    assert feed.received(asked) == []
+
+
+def test_a_repeated_receive_of_a_subscription_made_anew_gets_nothing(feed: Feed) -> None:
+    feed.one(CreateSubscription("t", "s"))
+    feed.publish(b"1")
+    asked = Receive("t", "s", auto_ack=False, key="r")
+    assert len(feed.received(asked)) == 1
+    feed.one(DeleteSubscription("t", "s"))
+    feed.one(CreateSubscription("t", "s", start=1))
+    assert feed.received(asked) == []
+
+
+def test_an_answer_with_leases_is_not_kept_as_such(feed: Feed) -> None:
+    feed.publish(bytes(100_000))
+    feed.received(Receive("t", auto_ack=False, key="r"))
+    (kept,) = feed.machine._connection.execute("SELECT answer FROM claim").fetchall()
+    assert len(kept[0]) < 100
+
+
 
 
 def test_a_repeated_receive_gets_the_same_answer_after_a_purge(feed: Feed) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-import msgspec
-
-from app.broker import Machine, due, groups, leases, settle
+from app.broker import Machine, groups, leases, receive, settle
 from app.broker import files as database
 from app.broker.handed import Item, Lease
+from app.broker.results import Received, encode
 from app.broker.state import State, Subscription, Topic
 from app.node.compaction import Compaction
 from app.node.runner import GroupRunner
@@ -283,17 +282,22 @@ def key_ignored_after_restart() -> Any:
 
 @mutation
 def leases_end_early() -> Any:
-    """What is due is done a second before its time."""
-    real = due.run
+    """A lease lasts half as long as its holder is told."""
+    real = leases.grant
 
-    def run(state: State, budget: int) -> int:
-        numbers = state.numbers
-        state.numbers = msgspec.structs.replace(numbers, time_ms=numbers.time_ms + 1000)
-        left = real(state, budget)
-        state.numbers.time_ms = numbers.time_ms
-        return left
+    def grant(
+        state: State, topic: Topic, subscription: Subscription, handed: Sequence[Any], size_bytes: int, due_ms: int
+    ) -> Lease:
+        now_ms = state.numbers.time_ms
+        return real(state, topic, subscription, handed, size_bytes, now_ms + (due_ms - now_ms) // 2)
 
-    return patched_module(due, "run", run)
+    return patched_module(leases, "grant", grant)
+
+
+@mutation
+def repeated_receives_get_nothing() -> Any:
+    """What was leased to a first try is not told to the second."""
+    return patched_module(receive, "_again", lambda *_: encode(Received([])))
 
 
 @mutation

@@ -36,6 +36,7 @@ CAUGHT_BY = {
     "claims_not_in_snapshot": {checks.STATE_SAFETY, ending.AUDIT},
     "key_ignored_after_restart": {checks.STATE_SAFETY},
     "leases_end_early": {ending.ANSWERS, leases.TOO_EARLY},
+    "repeated_receives_get_nothing": {ending.ANSWERS},
     "acks_are_forgotten": {ending.ANSWERS, leases.AFTER_ACK},
     "groups_do_not_wait": {ending.ANSWERS, ending.AUDIT, leases.IN_ORDER, CRASHED, CONVERGENCE},
     "recovery_cuts_a_record": {checks.DURABLE_STAYS},
