@@ -65,7 +65,9 @@ def test_its_numbers_add_up(
     assert found["receive_and_ack"]["operations"] in consumed
     for each in (found["publish"], found["receive_and_ack"]):
         assert 0 < each["p50_ms"] <= each["p99_ms"] <= each["p99_9_ms"]
-        assert each["messages_per_s"] == pytest.approx(90 / each["seconds"], rel=0.05)
+        most_off_s = 0.0005  # They are whole milliseconds, and may be few.
+        assert 90 / (each["seconds"] + most_off_s) - 0.1 <= each["messages_per_s"]
+        assert each["messages_per_s"] * (each["seconds"] - most_off_s) <= 90.1
         assert each["mib_per_s"] == pytest.approx(64 * each["messages_per_s"] / (1 << 20), abs=0.001)
     assert topics(url) == []
 
