@@ -27,7 +27,7 @@ _FLOAT = re.compile(r"`float( \| null)?`")
 _WHOLE_BOUND = re.compile(r"([<>]=? [0-9]+)\.0\b")
 _SAME_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 DIGITS_MAX = 308
-"""No double has more before its point (RFC 8259, 6)."""
+"""Of a number, before its point: the largest doubles have one more (RFC 8259, 6)."""
 _STRIDE = 34
 _MANY_DIGITS = b"0" * ((DIGITS_MAX + 1) // _STRIDE)
 """More digits than that, seen at every `_STRIDE`-th byte."""

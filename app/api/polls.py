@@ -27,6 +27,9 @@ class _Result(Protocol):
     @property
     def more(self) -> bool: ...
 
+    @property
+    def final(self) -> bool: ...
+
 
 class Caller(Protocol):
     """Who waits, as far as this file has to know: `disconnected` returns when nobody waits any more."""
@@ -82,7 +85,8 @@ class LongPolls:
         self, caller: Caller, place: Place, wait_s: float, take: Callable[[], Awaitable[T]],
         give_back: Callable[[T], Awaitable[None]],
     ) -> T:  # fmt: skip
-        """`take` until it brings messages, for `wait_s` at most; the last, empty, result otherwise.
+        """`take` until it brings messages, or says that it never will, for `wait_s` at most; the last, empty, result
+        otherwise.
 
         Raises ClientGone when the client hangs up while it waits, after `give_back` of what was taken for it; and
         whatever `take` raises.
@@ -93,7 +97,9 @@ class LongPolls:
         turn = self._enter(place)
         try:
             received = await take()
-            while not received.messages and await self._turn_comes(turn, gone, deadline, at_once=received.more):
+            while not (received.messages or received.final) and await self._turn_comes(
+                turn, gone, deadline, at_once=received.more
+            ):
                 next_turn = self._enter(place)
                 self._leave(place, turn, hand_on=False)
                 turn = next_turn
@@ -107,7 +113,7 @@ class LongPolls:
             raise
         finally:
             gone.cancel()
-        self._leave(place, turn, hand_on=not empty)
+        self._leave(place, turn, hand_on=not empty or received.final)
         return received
 
     async def _turn_comes(

@@ -8,9 +8,7 @@ lease runs out where not.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,13 +21,12 @@ from app.api.metrics import Meters
 from app.api.operations import BODY, WRITES, Json, Operation, answer, body, ref
 from app.api.params import Query, key_of, topic_of
 from app.api.polls import LongPolls
-from app.api.problems import Problem
 from app.api.queue import Queue, tokens_of
 from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
 from app.api.settle import token_results
+from app.api.stepper import begun
 from app.broker import results
 from app.broker.commands import Ack, Receive
-from app.node.errors import NodeError
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -59,40 +56,49 @@ class Receiving:
         lease_ms = None if asked.lease_s is None or asked.auto_ack else to_ms(asked.lease_s)
         key = asked.attempt_id or key_of(call)
         final = Receive(topic, asked.subscription, int(asked.max), asked.auto_ack, lease_ms, key, True)
-        taking = self._take(call, final, asked.wait_s)
-        acked: list[schemas.TokenResult] | msgspec.UnsetType
+        acked: list[schemas.TokenResult] | msgspec.UnsetType = msgspec.UNSET if asked.ack is None else []
+        received = None
         if asked.ack:
-            received, acked = await self._ack_and_take(Ack(topic, asked.ack), final, taking)
-        else:
-            received, acked = await taking, msgspec.UNSET if asked.ack is None else []
+            received, acked = await self._ack_and_take(call, Ack(topic, asked.ack), final, asked.wait_s)
+        if received is None:
+            received = await self._take(call, final, asked.wait_s)
         self._meters.count_consumed(topic, len(received.messages))
         messages = [received_message(message) for message in received.messages]
         return Answer(200, _encode(schemas.Received(messages=messages, acked=acked)), (JSON, NO_STORE))
 
     async def _ack_and_take(
-        self, ack: Ack, final: Receive, taking: Coroutine[None, None, results.Received]
-    ) -> tuple[results.Received, list[schemas.TokenResult]]:
-        """Both in one round of the log, the ack before: a task begins when its maker waits."""
-        task = asyncio.ensure_future(taking)
-        try:
-            settled = await self._queue.settle(ack, None, OPERATION_TIMEOUT_S)
-        except (NodeError, Problem):
+        self, call: Call, ack: Ack, final: Receive, wait_s: float
+    ) -> tuple[results.Received | None, list[schemas.TokenResult]]:
+        """Both go into the log together, the ack first. None: the ack is done, and what there is has yet to be taken,
+        since there was nothing, or since what is handed out without a lease could not be given back."""
+        acking = begun(self._queue.settle(ack, None, OPERATION_TIMEOUT_S))
+        if final.auto_ack:
+            return None, token_results(ack.tokens, (await acking).codes)
+        first = msgspec.structs.replace(final, final=not wait_s)
+        taking = begun(self._queue.receive(first, OPERATION_TIMEOUT_S))
+        started_s = time.monotonic()
+        await asyncio.wait((acking, taking))
+        if acking.exception() is not None and taking.exception() is None:
             # The answer is what became of the ack: whoever gets it sees no messages.
-            with contextlib.suppress(NodeError, Problem, ClientGone):
-                await self._give_back(final, await task)
-            raise
-        return await task, token_results(ack.tokens, settled.codes)
+            await self._give_back(final, taking.result())
+        acked, received = token_results(ack.tokens, acking.result().codes), taking.result()
+        await self._check_awaited(call, final, received, started_s)
+        return received if received.messages or received.final or not wait_s else None, acked
 
     async def _take(self, call: Call, final: Receive, wait_s: float) -> results.Received:
         received = await self._wait(call, final, wait_s) if wait_s else None
-        if received is None or (final.key is not None and not received.messages):
+        if received is None or (final.key is not None and not (received.messages or received.final)):
             # With a key, that there was nothing is an answer too, which every repetition must get.
             started_s = time.monotonic()
             received = await self._queue.receive(final, OPERATION_TIMEOUT_S)
-            if time.monotonic() - started_s > SLOW_S and received.messages and await call.is_gone():
-                await self._give_back(final, received)
-                raise ClientGone
+            await self._check_awaited(call, final, received, started_s)
         return received
+
+    async def _check_awaited(self, call: Call, asked: Receive, received: results.Received, started_s: float) -> None:
+        """Raises ClientGone, and gives back, where the client has not waited for it."""
+        if time.monotonic() - started_s > SLOW_S and received.messages and await call.is_gone():
+            await self._give_back(asked, received)
+            raise ClientGone
 
     async def _wait(self, call: Call, final: Receive, wait_s: float) -> results.Received:
         asked = msgspec.structs.replace(final, final=False)

@@ -9,7 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+    """What comes of the coroutine, which has been stepped once already: what it sends off is off."""
+    outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        try:
+            result = await coroutine
+        except Exception as error:
+            if not outcome.done():
+                outcome.set_exception(error)
+        else:
+            if not outcome.done():
+                outcome.set_result(result)
+
+    Stepper(run(), lambda _: None).step()
+    return outcome
 
 
 class Stepper:

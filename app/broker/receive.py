@@ -44,6 +44,7 @@ _NOTHING = b""
 """Kept of a receive that found no message."""
 _EMPTY = encode(Received([])), _NOTHING
 _MORE = encode(Received([], more=True)), _NOTHING
+_FINAL = encode(Received([], final=True))
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -81,9 +82,11 @@ def _fingerprint(command: Receive) -> bytes:
 def _again(state: State, topic: Topic, subscription: Subscription, command: Receive, kept: bytes) -> bytes:
     """The first answer, without those messages of a lease that the subscription is done with by now."""
     if kept == _NOTHING:
-        return _EMPTY[0]
+        return _FINAL
     if command.auto_ack:
         return kept
+    if not state.is_asked:
+        return UNSAID
     lease = leases.unpacked(kept)
     found = []
     for item, token in zip(lease.items, leases.tokens_of(lease), strict=True):
@@ -92,7 +95,7 @@ def _again(state: State, topic: Topic, subscription: Subscription, command: Rece
             row = messages.undone_at(state, topic, subscription, item.lane, item.sequence)
             if row is not None:
                 found.append(_message((row, item.deliveries), token, item.due_ms))
-    return encode(Received(found))
+    return encode(Received(found)) if found else _FINAL
 
 
 def _hand_out(state: State, topic: Topic, subscription: Subscription, command: Receive) -> tuple[bytes, bytes]:

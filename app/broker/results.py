@@ -100,10 +100,11 @@ class ReceivedMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class Received(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """In the order in which they are to be worked on; an empty list where there was nothing. `more`: there was more to
-    clear away than one command does, so ask again."""
+    clear away than one command does, so ask again. `final`: there is nothing, and under this key never will be."""
 
     messages: list[ReceivedMessage]
     more: bool = False
+    final: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=6):

@@ -1,7 +1,7 @@
 """From what is committed to what is answered: entries wait here to be applied, and callers for what comes of them.
 
 Theory: a leader applies at once, since somebody waits for the answer. A follower lets its disk go first: what it has
-written vouches for entries that the leader waits for, while what it applies nobody waits for. So while its disk
+written vouches for entries that the leader waits for, while what it applies only long polls wait for. So while its disk
 writes, a follower keeps what is committed, until the disk is done; but no longer than to the next tick, no more than
 `KEPT_ITEMS` or `KEPT_BYTES`, and not while a read waits.
 
@@ -91,9 +91,8 @@ class Applier:
     # -- who waits --------------------------------------------------------------------------------------
 
     def read(self, token: int, index: int, done: Done) -> None:
-        """Call `done(None)` once the machine stands at `index` or later."""
+        """Call `done(None)` once the machine stands at `index` or later. The next `go_on` sees that somebody waits."""
         self._reads[token] = (index, done)
-        self.go_on()
         self._release_reads()
 
     def forget(self, token: int) -> None:
@@ -102,8 +101,10 @@ class Applier:
 
     def _release_reads(self) -> None:
         for token in [token for token, (index, _) in self._reads.items() if index <= self.applied_index]:
-            _, done = self._reads.pop(token)
-            done(None)
+            # One may be forgotten, or released, by what another one calls.
+            found = self._reads.pop(token, None)
+            if found is not None:
+                found[1](None)
 
     def give_up(self, why: str, is_gone: Callable[[int], bool]) -> None:
         """What became of the proposals at these indices cannot be told here."""

@@ -144,8 +144,10 @@ class GroupRunner:
     def when_applied(self, index: int, done: Done) -> int:
         """Call `done(None)` once the machine stands at `index` or later. Returns a token for `forget`."""
         self._next_token += 1
-        self._applier.read(self._next_token, index, done)
-        return self._next_token
+        token = self._next_token
+        self._applier.read(token, index, done)
+        self._wake()
+        return token
 
     def forget(self, token: int) -> None:
         """Nobody waits for it any more."""

@@ -54,7 +54,8 @@ class Node:
             on_lost=self._on_lost,
         )
         self.rpc = Rpc(self.network, self._serve)
-        self._waiting_for_news: set[asyncio.Future[None]] = set()
+        self._waiting_for_news: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came, which is that in which they go on."""
         self._last_leader: int | None = None
         self._ready_at: int | None = None
         self._started_at = time.monotonic()
@@ -159,11 +160,11 @@ class Node:
     async def _leader_may_change(self, left_s: float) -> None:
         pause_s = LEADERLESS_PAUSE_S if self.leader_id() is None else PAUSE_S
         news = asyncio.get_running_loop().create_future()
-        self._waiting_for_news.add(news)
+        self._waiting_for_news[news] = None
         try:
             await at_most(min(pause_s, left_s), news)
         finally:
-            self._waiting_for_news.discard(news)
+            del self._waiting_for_news[news]
 
     # -- the serving side of operations -----------------------------------------------------------------
 

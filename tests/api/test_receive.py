@@ -127,7 +127,7 @@ async def test_a_receive_that_waits_has_acked_meanwhile(client: httpx.AsyncClien
     assert await waiting == ([2], [None])
 
 
-@pytest.mark.parametrize("asked", [{}, {"wait_s": 5}])
+@pytest.mark.parametrize("asked", [{}, {"wait_s": 20}, {"auto_ack": True}, {"auto_ack": True, "wait_s": 20}])
 async def test_who_is_told_that_his_ack_failed_has_received_nothing(
     client: httpx.AsyncClient, node: FakeNode, asked: dict[str, Any]
 ) -> None:
@@ -137,6 +137,52 @@ async def test_who_is_told_that_his_ack_failed_has_received_nothing(
     check(await client.post(f"{T}/messages:receive", json={"ack": [first["token"]], **asked}), 503, "no_quorum")
     node.fail = None
     assert await counts(client) == {"ready": 1, "leased": 1, "delayed": 0, "dead": 0}
+
+
+async def test_a_failed_ack_is_told_at_once(client: httpx.AsyncClient, node: FakeNode) -> None:
+    """And not when the wait for messages is over."""
+    await publish(client, 1)
+    (first,) = await receive(client)
+    node.fail, node.fails = NoQuorum("no leader that a majority follows"), commands.Ack
+    async with asyncio.timeout(5):
+        asked = {"ack": [first["token"]], "wait_s": 20}
+        check(await client.post(f"{T}/messages:receive", json=asked), 503, "no_quorum")
+
+
+async def test_with_a_key_a_retry_gets_what_was_leased_beside_a_failed_ack(
+    client: httpx.AsyncClient, node: FakeNode
+) -> None:
+    await publish(client, 1, 2)
+    (first,) = await receive(client)
+    node.fail, node.fails = NoQuorum("no leader that a majority follows"), commands.Ack
+    asked = {"ack": [first["token"]], "attempt_id": "second"}
+    check(await client.post(f"{T}/messages:receive", json=asked), 503, "no_quorum")
+    node.fail = None
+    assert await receive_and_ack(client, first["token"], attempt_id="second") == ([2], [None])
+
+
+async def test_both_are_on_their_way_before_anything_else_happens(client: httpx.AsyncClient, node: FakeNode) -> None:
+    """So they share a round of the log, and are in it in this order."""
+    await publish(client, 1, 2)
+    (first,) = await receive(client)
+    node.submitted, node.holds = 0, commands.Ack
+    asking = asyncio.create_task(receive_and_ack(client, first["token"]))
+    async with asyncio.timeout(5):
+        while not node.submitted:  # noqa: ASYNC110 # It is the node that counts.
+            await asyncio.sleep(0.01)
+    node.holds = None
+    assert await asking == ([2], [None])
+
+
+async def test_a_retry_of_what_is_done_does_not_wait(client: httpx.AsyncClient) -> None:
+    """Under its key nothing will ever come: it must not stand in line, and take the turns of others."""
+    await publish(client, 1)
+    (first,) = await receive(client, attempt_id="k", wait_s=20)
+    assert await settle(client, "ack", first["token"]) == [None]
+    async with asyncio.timeout(5):
+        assert await receive(client, attempt_id="k", wait_s=20) == []
+        assert await receive(client, attempt_id="none") == []
+        assert await receive(client, attempt_id="none", wait_s=20) == []
 
 
 @pytest.mark.parametrize(

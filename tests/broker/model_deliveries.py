@@ -25,7 +25,8 @@ class Deliveries(Places):
             if claim.fingerprint != asked:
                 raise Refusal("key_reused")
             assert isinstance(claim.answer, Received)
-            return claim.answer if command.auto_ack else self.undone(subscription, claim.answer)
+            again = claim.answer if command.auto_ack else self.undone(subscription, claim.answer)
+            return again if again.messages else Received([], final=True)
         answer = self.hand_out(topic, subscription, command)
         if command.key is not None and (answer.messages or command.final) and not answer.more:
             self.claims.remember(self.now_ms, topic.settings.dedup_window_ms, asked, answer, *owner)

@@ -46,4 +46,4 @@ class Names:
         renamed = [
             msgspec.structs.replace(each, token=each.token and self._tokens.get(each.token)) for each in given.messages
         ]
-        return Received(renamed, given.more)
+        return Received(renamed, given.more, given.final)

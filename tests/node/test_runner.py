@@ -174,6 +174,23 @@ def test_a_read_that_nobody_waits_for_any_more_is_forgotten(world: World) -> Non
     assert not runner._applier._reads
 
 
+def test_one_that_waits_may_forget_another_and_wait_again(world: World) -> None:
+    runner = world.leader().runner
+    called: list[str] = []
+    tokens: list[int] = []
+
+    def first(_: object) -> None:
+        called.append("first")
+        runner.forget(tokens[1])
+        runner.when_applied(runner.applied_index, lambda _: called.append("again"))
+
+    tokens.append(runner.when_applied(runner.applied_index + 1, first))
+    tokens.append(runner.when_applied(runner.applied_index + 1, lambda _: called.append("forgotten")))
+    runner.submit(b"something", False, lambda _: None)
+    world.pass_time(5)
+    assert called == ["first", "again"]
+
+
 def test_what_waits_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "INBOX_BYTES", 1000)
     leader = world.leader()
@@ -370,6 +387,7 @@ def test_a_read_does_not_wait_for_the_disk_of_a_follower(world: World) -> None:
     follower, before = behind(world)
     done: list[object] = []
     follower.runner.when_applied(before + 1, done.append)
+    world.settle()
     assert (follower.runner.applied_index, done) == (before + 1, [None])
 
 
