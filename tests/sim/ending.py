@@ -155,7 +155,7 @@ def _check_told(operation: object, told: dict[str, Received]) -> None:
     """What was taken under a key is what its client was told: not another answer, and not less."""
     answer, key = results.decode(operation.answer), commands.decode(operation.command).key
     taken = told.get(key, Received([]))
-    if isinstance(answer, Received) and answer != taken:
+    if isinstance(answer, Received) and answer.messages != taken.messages:
         raise _violation(EXACTLY_ONCE, f"{answer} was answered to {operation}, whose key took {taken}")
 
 
