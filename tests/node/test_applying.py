@@ -1,4 +1,4 @@
-"""When what is committed is applied: by a leader at once, by a follower after its disk, by nobody without room for it."""
+"""When what is committed is applied: by a leader at once, by a follower after its disk, by nobody without room."""
 
 from __future__ import annotations
 
