@@ -17,6 +17,8 @@ from __future__ import annotations
 from chaos.checks.findings import Findings
 from chaos.checks.operations import Delivery, End, Message, Settle, Span
 
+_NOBODY = "and no receive of unknown outcome, or tried again, can have taken it"
+
 
 def _when(span: Span) -> str:
     return f"line {span.line} ended at {span.end:.6f} s"
@@ -35,7 +37,6 @@ def _began(end: End) -> str:
 
 def _handed(span: Span) -> str:
     return f"was handed out in line {span.line}, which began at {span.start:.6f} s"
-
 
 class LeaseSentences:
     """About one topic's messages."""
@@ -109,12 +110,12 @@ class LeaseSentences:
     def skipped(self, message: Message, number: int, later: Span) -> None:
         """A delivery is missing before a later one."""
         text = f"{message.value!r} came with a later number in line {later.line}, and its delivery {number} never did"
-        self._add("skipped", f"{text}; and no receive of unknown outcome can have taken it", later.line)
+        self._add("skipped", f"{text}; {_NOBODY}", later.line)
 
     def unworn(self, message: Message, number: int, dead: Span) -> None:
         """A dead letter that was not handed out often enough."""
         text = f"{message.value!r} is a dead letter in line {dead.line}, and its delivery {number} never came"
-        self._add("unworn", f"{text}; and no receive of unknown outcome can have taken it", dead.line)
+        self._add("unworn", f"{text}; {_NOBODY}", dead.line)
 
     # -- what became of it
 

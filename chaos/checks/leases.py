@@ -8,6 +8,8 @@ without one: then it is a dead letter, and goes on as a message of another topic
     the order in which they go        `line`, `turns`
     deliveries that nobody saw        A number that is missing was handed out to somebody, whose receive is of unknown
                                       outcome and began before the next number was over. Who asked for k may have got k.
+                                      Likewise who tried again with a key, and was told fewer: what is settled by then
+                                      is left out
                                       The first to be needed takes the first that began: exact, as what can serve an
                                       early need can serve any later one.
                                       `skipped`, and for a dead letter `unworn`: no such receive is left
@@ -45,8 +47,8 @@ LOST = "lease_lost"
 
 
 class Asked(NamedTuple):
-    """What was asked of one topic, publishes apart. `takers`: receives of unknown outcome; `empty`: answers that
-    nothing waits; `nothing`: answers that nothing is left."""
+    """What was asked of one topic, publishes apart. `takers`: receives of which nobody knows all that they took;
+    `empty`: answers that nothing waits; `nothing`: answers that nothing is left."""
 
     receives: list[Answer]
     settles: list[Answer]

@@ -97,8 +97,13 @@ class _Topic:
             if len(op.sequences) != len(op.values) or len(op.values) > op.max:
                 text = f"{op.max} messages were asked for, {len(op.values)} with {len(op.sequences)} sequences came"
                 self._findings.add("misfit", f"{text} ({self._name!r}).", line)
+            # The answer to a later try leaves out what was leased to an earlier one and is settled by then.
+            left_out = op.max - len(op.values) if leased and op.keyed and op.tries > 1 else 0
+            if left_out > 0:
+                self.asked.takers.append(Span.of(line, op, left_out))
             if not op.values:
-                self.asked.empty.append(Span.of(line, op, 0))
+                if not left_out:
+                    self.asked.empty.append(Span.of(line, op, 0))
             elif leased:
                 self.asked.receives.append((line, op))
             else:

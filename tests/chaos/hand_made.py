@@ -4,7 +4,7 @@
     p0  publish  0-1?  a            nobody knows whether it happened        0-1x: it surely did not
     c0  receive  0-1   empty        answered that nothing waits             receive 0-1? max=2: may have taken two
     p0  publish  0-1   a=1 delay=5          handed out 5 s later; group=g: in that group
-    c0  receive  0-1   a=1#2 lease=3        on a lease of 3 s, its second delivery
+    c0  receive  0-1   a=1#2 lease=3        on a lease of 3 s, its second delivery; `tries=2`: with a key, tried twice
     c0  ack      0-1   a#2 b#1:lost         those deliveries; the other was told that its lease is lost
     c0  nack     0-1   a#2 delay=5          extend 0-1 a#2 lease=3: likewise
     c0  count    0-1   left=0
@@ -53,14 +53,15 @@ def _record(words: list[str]) -> Record:
     start, end = when.removesuffix(mark).split("-")
     outcome = {"": "ok", "?": "unknown", "x": "fail"}[mark]
     common = {
-        "kind": kind, "client": who, "node": 0, "tries": 1, "topic": topic or "t", "start": float(start),
+        "kind": kind, "client": who, "node": 0, "tries": int(said.get("tries", 1)), "keyed": "tries" in said,
+        "topic": topic or "t", "start": float(start),
         "end": float(end), "outcome": outcome, "lease_s": float(said.get("lease", 0)),
         "delay_s": float(said.get("delay", 0)),
     }  # fmt: skip
     return Op(**{**common, **_told(kind, outcome == "ok", said, told)})
 
 
-NAMES = {"max", "lease", "delay", "group", "left", "most", "grave"}
+NAMES = {"max", "lease", "delay", "group", "left", "most", "grave", "tries"}
 """Words of the form name=number; all others are values."""
 
 

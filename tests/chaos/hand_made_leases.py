@@ -5,6 +5,26 @@ from __future__ import annotations
 from tests.chaos.hand_made import HandMade
 
 GOOD_LEASES = [
+    HandMade("what is settled when a receive is tried again is left out", (), """
+        p0 publish 0-1 a=1 b=2
+        c0 receive 2-9 b=2#1 max=2 lease=1 tries=2
+        c1 receive 5-6 a=1#2 max=1 lease=9
+        c1 ack     7-8 a#2
+        c0 ack     9-9.5 b#1
+    """),
+    HandMade("a dead letter of which the last one was told nothing, who tried again", (), """
+        t  topic   0 most=1 grave=u
+        p0 publish 0-1 a=1
+        c0 receive 2-9 empty max=1 lease=1 tries=2
+        c1 receive/u 6-7 a=1#1 lease=2
+    """),
+    HandMade("who is told nothing when he tries again knows of nobody who waits", (), """
+        p0 publish 0-1 a=1 b=2
+        c0 receive 2-9 empty max=1 lease=1 tries=3
+        c1 receive 5-6 a=1#2 max=1 lease=9
+        c1 ack     7-8 a#2
+        c1 receive 10-11 b=2#1 lease=9
+    """),
     HandMade("leased, acked, nothing left", (), """
         p0 publish 0-1 a=1
         c0 receive 2-3 a=1#1 lease=2

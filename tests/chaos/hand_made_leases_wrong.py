@@ -151,6 +151,16 @@ BAD_LEASES = [
         c0 receive 2-3? max=1 lease=1
         c0 receive 6-7 a=1#2 b=2#2 lease=1
     """),
+    HandMade("skipped: who tried again was told all that he asked for", ("skipped 3",), """
+        p0 publish 0-1 a=1 b=2
+        c0 receive 2-4 b=2#1 max=1 lease=9 tries=2
+        c1 receive 5-6 a=1#2 lease=9
+    """),
+    HandMade("skipped: he tried once", ("skipped 3",), """
+        p0 publish 0-1 a=1 b=2
+        c0 receive 2-4 b=2#1 max=2 lease=9 tries=1
+        c1 receive 5-6 a=1#2 lease=9
+    """),
     HandMade("unworn: a dead letter too soon", ("unworn 4",), """
         t  topic   0 most=2 grave=u
         p0 publish 0-1 a=1
