@@ -146,7 +146,8 @@ class GroupRunner:
         self._next_token += 1
         token = self._next_token
         self._applier.read(token, index, done)
-        self._wake()
+        if self.applied_index < index:
+            self._wake()
         return token
 
     def forget(self, token: int) -> None:
