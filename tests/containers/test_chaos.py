@@ -118,6 +118,7 @@ def test_a_cluster_with_topics_of_others_is_not_touched(stack: Stack) -> None:
 
 @pytest.mark.timeout(400)
 def test_somebodys_cluster_is_mended_after_a_harness_that_was_killed(stack: Stack) -> None:
+    stack.create(stack.leader(), "orders")  # where no test before did
     with running("--attach", stack.name, "--beside-other-topics", "--scenario", "isolate-leader") as process:
         eventually(lambda: any(str(stack.peers.name) not in stack.networks(node) for node in stack.nodes))
         process.send_signal(signal.SIGKILL)
