@@ -1,6 +1,7 @@
 """The bytes of the log: segment headers and records.
 
-A segment file is one header block of 4096 bytes, then records back to back, then zeros up to its size.
+A segment file is one header block of 4096 bytes, then records back to back, then what is no record here up to its size:
+zeros, or what the file held when it was another segment.
 
     header   magic 8s | version u32 | crc u32 | flags u32 | fields u64 (see `Header`) | zeros to 4096
              crc: over the whole block but itself. Every later version keeps magic, version, crc and block size in

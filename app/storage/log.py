@@ -3,7 +3,8 @@
 Theory. Records go to the end of the last segment, and `sync` makes all that waits durable with one fdatasync. An entry
 whose index is taken replaces the old one and all after it: the later record wins, also after a restart. When a
 replacement reaches below the last segment, a new segment is begun whose header cuts the earlier ones off, so that a
-segment never needs one that compaction has removed. See `format` for the bytes, `recovery` for reading them back.
+segment never needs one that compaction has removed. What compaction is done with is used again (`spare`). See `format`
+for the bytes, `recovery` for reading them back.
 
 Rules of this file:
 - `append`, `sync`, `compact` and `reset` belong to one thread, the disk thread. `term`, `read`, the indices and the
@@ -47,6 +48,8 @@ class SegmentedLog:
         self._lock = threading.Lock()
         self._fail_stop = _FailStop(directory)
         self._segments: list[Segment] = []
+        self._reads = 0
+        """How many go on now."""
         self.identity = identity
         """Whose log this is, with the incarnation of the disk that holds it."""
         self.hard_state = HardState()
@@ -109,7 +112,12 @@ class SegmentedLog:
             if not self.first_index <= lo <= hi <= self.last_index:
                 raise IndexError(f"entries {lo} to {hi} are not in the log ({self.first_index} to {self.last_index})")
             spans = self._spans(lo, hi, max_bytes)
-        return [entry for span in spans for entry in span.read()]
+            self._reads += 1
+        try:
+            return [entry for span in spans for entry in span.read()]
+        finally:
+            with self._lock:
+                self._reads -= 1
 
     def append(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         """Write a hard state, then entries; durable after `sync`.
@@ -153,8 +161,10 @@ class SegmentedLog:
                 dropped = self._segments[:keep]
                 del self._segments[:keep]
                 self.first_index = self._segments[0].base_index + 1
+                unread = not self._reads  # Whoever reads now may read what was just dropped; nobody begins to later.
             for segment in dropped:
-                self._fs.unlink(segment.path)
+                if not (unread and self._spares.keep(segment.file, segment.path, segment.header.size_bytes)):
+                    self._fs.unlink(segment.path)
                 # One at a time, oldest first: a gap in the sequence must always mean damage.
                 self._fs.sync_dir(self._directory)
 
@@ -172,7 +182,7 @@ class SegmentedLog:
             self._fs.sync_dir(self._directory)
 
     def prepare(self) -> bool:
-        """Make the spare segment if there is none; False when the disk is full.
+        """Make a spare segment if there is none; False when the disk is full.
 
         Writes `segment_bytes` of zeros and syncs them, which takes a while: it may run on a thread of its own, beside
         all other methods.
@@ -181,7 +191,7 @@ class SegmentedLog:
             return self._spares.prepare()
 
     def size_bytes(self) -> int:
-        """What the log takes on disk: all segments at full size, with the spare."""
+        """What the log takes on disk: all segments at full size, with the spares."""
         with self._lock:
             return sum(segment.header.size_bytes for segment in self._segments) + self._spares.size_bytes()
 

@@ -2,10 +2,11 @@
 
 Theory. A segment is sealed (synced) before the next one gets its name, and the next one's header says where it ended.
 So every byte of a sealed segment up to there must be valid: anything else is damage. In the last segment the records
-end at the first place X where no valid record stands. Zeros from there on: a clean end. Otherwise either a batch that
-was never synced was cut short by a crash, in any order of its sectors, or durable bytes have changed. A later record
-head whose `batch_start` lies above X says that all before that place was durable: damage. No such head: a torn tail,
-to be cut. (What this cannot see: damage inside the very last synced batch looks like a torn tail.)
+end at the first place X where no valid record stands. No valid record head from there on, only zeros or what an earlier
+segment left in the file: a clean end. Otherwise either a batch that was never synced was cut short by a crash, in any
+order of its sectors, or durable bytes have changed. A head whose `batch_start` lies above X says that all before that
+place was durable: damage. No such head: a torn tail, to be cut, so that none of its records can ever follow a later
+one. (What this cannot see: damage inside the very last synced batch looks like a torn tail.)
 
 Rules of this file:
 - `recover` only reads. All is verified before anything is changed, and `Recovered.repair` does the changes.
@@ -60,15 +61,15 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of the last segment: its last batch, and garbage after it up to `garbage_end_bytes`."""
+    """The end of the last segment: its last batch, and after it what is torn, up to `torn_end_bytes`."""
 
     segment: Segment
     batch_start_bytes: int
     batch: bytes
-    garbage_end_bytes: int
+    torn_end_bytes: int
 
     def repair(self) -> None:
-        """Write the last batch again, zero the garbage, sync.
+        """Write the last batch again, zero what is torn, sync.
 
         The last batch may be in the page cache alone: its sync never happened, or failed, and after a failed sync the
         kernel holds the pages for clean, so that only writing them again gets them to the disk.
@@ -76,8 +77,8 @@ class Tail:
         segment = self.segment
         if self.batch:
             segment.file.pwrite(self.batch, self.batch_start_bytes)
-        for offset in range(segment.end_bytes, self.garbage_end_bytes, _ZERO_CHUNK_BYTES):
-            segment.file.pwrite(bytes(min(_ZERO_CHUNK_BYTES, self.garbage_end_bytes - offset)), offset)
+        for offset in range(segment.end_bytes, self.torn_end_bytes, _ZERO_CHUNK_BYTES):
+            segment.file.pwrite(bytes(min(_ZERO_CHUNK_BYTES, self.torn_end_bytes - offset)), offset)
         segment.file.datasync()
         segment.synced_bytes = segment.end_bytes
 
@@ -172,25 +173,27 @@ def _read_last(segment: Segment, hard_state: HardState) -> tuple[HardState, Tail
     data = segment.file.pread(segment.header.size_bytes, 0)
     view = memoryview(data)
     hard_state, batch_start = _scan(segment, view, hard_state)
-    end_bytes = segment.end_bytes
-    garbage_end_bytes = max(end_bytes, len(data.rstrip(b"\0")))
-    if garbage_end_bytes > end_bytes:
-        _refuse_damage(segment, data, view)
-    return hard_state, Tail(segment, batch_start, data[batch_start:end_bytes], garbage_end_bytes)
+    torn_end_bytes = _torn_end_bytes(segment, data, view)
+    return hard_state, Tail(segment, batch_start, data[batch_start : segment.end_bytes], torn_end_bytes)
 
 
-def _refuse_damage(segment: Segment, data: bytes, view: memoryview) -> None:
-    """Raise `LogDamaged` when anything after the last valid record proves that its end was durable and went on."""
-    hole = segment.end_bytes
+def _torn_end_bytes(segment: Segment, data: bytes, view: memoryview) -> int:
+    """Where the last record head after the valid records ends; their own end when there is none.
+
+    Raises `LogDamaged` when such a head proves that the records' end was durable and went on.
+    """
+    hole = torn_end_bytes = segment.end_bytes
     found = data.find(MARKER, hole)
     while found >= 0:
         start = found - MARKER_OFFSET
         head = record_head_at(view, start, start, segment.seed) if start >= hole else None
-        if head is not None and head[2] > hole:
-            raise LogDamaged(
-                segment.path, hole, f"no valid record here, although one was durable when that at {start} was written"
-            )
+        if head is not None:
+            if head[2] > hole:
+                why = f"no valid record here, although one was durable when that at {start} was written"
+                raise LogDamaged(segment.path, hole, why)
+            torn_end_bytes = start + RECORD_BYTES
         found = data.find(MARKER, found + 1)
+    return torn_end_bytes
 
 
 def _scan(segment: Segment, view: memoryview, hard_state: HardState) -> tuple[HardState, int]:

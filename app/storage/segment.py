@@ -34,7 +34,7 @@ _HARD_STATE_SHARE = 64
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """An allocated file of zeros that is to become a segment."""
+    """A file whose blocks are all allocated, whatever they hold, that is to become a segment."""
 
     file: File
     path: str
@@ -188,7 +188,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Places of consecutive entries, to be read without any lock: written bytes never change."""
+    """Places of consecutive entries, to be read without any lock: written bytes never change, until nobody reads."""
 
     segment: Segment
     first_index: int

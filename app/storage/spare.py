@@ -1,10 +1,15 @@
-"""The blank segment that always stands ready, so that a disk becoming full never stops a write at once.
+"""Blank segments that stand ready, so that neither a disk becoming full nor the making of one stops a write.
+
+Theory. A segment wants a file whose blocks are allocated and durable: an fdatasync into it then writes the records and
+nothing else. What stands in the file does not matter, since a record is valid only in the segment and at the place
+that it was written for (`format`). So files that compaction is done with become segments again, and a busy node makes
+none: zeros would be a quarter of all that it writes. There is always one at least, made of zeros where none is left.
 
 Rules of this file:
-- The spare has a fixed name. It takes that name only when its zeros are durable, so whatever bears it can be used.
-- Anything that ends in `.tmp` is a blank from a former life that never became a segment: it is removed at start.
-- All methods may be called from any thread; `prepare` may run beside appends. So a spare that is taken loses its name
-  at once: the next one, made before the append has given the first its own, would else replace it.
+- A spare has a name of its own. It gets it only when all its blocks are durable, so whatever bears such a name can be
+  used, header or not, and one that was taken keeps it until it becomes a segment.
+- Anything that ends in `.tmp` is a file of zeros that a former life did not finish: it is removed at start.
+- All methods may be called from any thread; `prepare` may run beside appends.
 """
 
 from __future__ import annotations
@@ -13,97 +18,106 @@ import threading
 from collections.abc import Sequence
 
 from app.storage.errors import LogFull, is_no_space
-from app.storage.filesystem import FileSystem
+from app.storage.filesystem import File, FileSystem
 from app.storage.segment import Blank
 
+MOST = 8
+"""Spares that are kept: as many as one compaction is done with, by the default settings."""
 _NAME = "spare"
 _UNFINISHED = ".tmp"
 
 
 class Spares:
-    """At most one spare of the ordinary size, and any blanks asked for."""
+    """Spares of the ordinary size, the one used last at the end, and any blanks asked for."""
 
     def __init__(self, fs: FileSystem, directory: str, segment_bytes: int) -> None:
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
-        self._path = f"{directory}/{_NAME}"
         self._lock = threading.Lock()
-        self._spare: Blank | None = None
+        self._spares: list[Blank] = []
         self._made = 0
 
     def adopt(self) -> None:
-        """Take over a former life's spare when it is of the right size; remove all other leftovers."""
+        """Take over a former life's spares that are of the right size; remove all other leftovers."""
         for name in self._fs.listdir(self._directory):
             path = f"{self._directory}/{name}"
             if name.endswith(_UNFINISHED):
                 self._fs.unlink(path)
-            elif name == _NAME:
+            elif name.startswith(_NAME):
                 file = self._fs.open(path)
-                if file.size() == self._segment_bytes:
-                    self._spare = Blank(file, path, self._segment_bytes)
+                if file.size() == self._segment_bytes and len(self._spares) < MOST:
+                    self._spares.append(Blank(file, path, self._segment_bytes))
                 else:
                     file.close()
                     self._fs.unlink(path)
 
     def prepare(self) -> bool:
-        """Make the spare if there is none; False when the disk is full."""
+        """Make a spare if there is none; False when the disk is full."""
         with self._lock:
-            if self._spare is None:
+            if not self._spares:
                 try:
                     made = self._allocate(self._segment_bytes)
                 except LogFull:
                     return False
-                self._fs.rename(made.path, self._path)
-                self._spare = Blank(made.file, self._path, made.size_bytes)
+                self._add(made.file, made.path)
             return True
+
+    def keep(self, file: File, path: str, size_bytes: int) -> bool:
+        """Make a spare of a segment that nobody will read again; False when it is not wanted."""
+        with self._lock:
+            wanted = size_bytes == self._segment_bytes and len(self._spares) < MOST
+            if wanted:
+                self._add(file, path)
+            return wanted
 
     def take(self, sizes: Sequence[int]) -> list[Blank]:
         """One blank for each size, all or none: `LogFull`."""
         with self._lock:
-            spare = self._spare
+            left = list(self._spares)
+            made: list[Blank] = []
             taken: list[Blank] = []
             try:
                 for size in sizes:
-                    if spare is not None and size == spare.size_bytes:
-                        taken.append(spare)
-                        spare = None
+                    if left and size == self._segment_bytes:
+                        taken.append(left.pop())
                     else:
-                        taken.append(self._allocate(size))
+                        made.append(self._allocate(size))
+                        taken.append(made[-1])
             except LogFull:
-                for blank in taken:
-                    if blank is not self._spare:
-                        blank.file.close()
-                        self._fs.unlink(blank.path)
+                for blank in made:
+                    blank.file.close()
+                    self._fs.unlink(blank.path)
                 raise
-            if spare is self._spare:
-                return taken
-            self._spare = None
-            return [self._unnamed(blank) if blank.path == self._path else blank for blank in taken]
+            self._spares = left
+            return taken
 
     def size_bytes(self) -> int:
-        """What the spare takes on disk."""
-        spare = self._spare
-        return 0 if spare is None else spare.size_bytes
+        """What the spares take on disk."""
+        return len(self._spares) * self._segment_bytes
 
     def close(self) -> None:
-        """Let go of the file; it stays for the next life."""
+        """Let go of the files; they stay for the next life."""
         with self._lock:
-            if self._spare is not None:
-                self._spare.file.close()
-                self._spare = None
+            for spare in self._spares:
+                spare.file.close()
+            self._spares = []
 
-    def _unnamed(self, spare: Blank) -> Blank:
-        path = self._unfinished()
-        self._fs.rename(spare.path, path)
-        return Blank(spare.file, path, spare.size_bytes)
+    def _add(self, file: File, path: str) -> None:
+        name = self._new_path(_NAME)
+        self._fs.rename(path, name)
+        self._spares.append(Blank(file, name, self._segment_bytes))
 
-    def _unfinished(self) -> str:
-        self._made += 1
-        return f"{self._directory}/{self._made}{_UNFINISHED}"
+    def _new_path(self, name: str, ending: str = "") -> str:
+        """Of a file that is not there: a spare may bear the name that a former life gave it."""
+        while True:
+            self._made += 1
+            path = f"{self._directory}/{name}{self._made}{ending}"
+            if not self._fs.exists(path):
+                return path
 
     def _allocate(self, size_bytes: int) -> Blank:
-        path = self._unfinished()
+        path = self._new_path("blank", _UNFINISHED)
         try:
             return Blank(self._fs.allocate(path, size_bytes), path, size_bytes)
         except OSError as error:

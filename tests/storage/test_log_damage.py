@@ -19,6 +19,8 @@ from tests.storage.helpers import (
     segment_paths,
 )
 
+pytestmark = pytest.mark.usefixtures("files")
+
 
 def damaged_log() -> tuple[SimFileSystem, SegmentedLog, int]:
     """Three segments, written in synced batches; and where in the last segment the last batch begins."""

@@ -16,6 +16,8 @@ from app.storage import LogFull, SegmentedLog
 from tests.sim.disk import SimCrash, SimFileSystem
 from tests.storage.helpers import content, entry, open_log
 
+pytestmark = pytest.mark.usefixtures("files")
+
 SEEDS_PER_TEST = 25
 _NO_STATE = HardState()
 

@@ -1,4 +1,4 @@
-"""The spare is made on another thread, at any moment: between any two steps of an append, too."""
+"""Spares: made on another thread, at any moment, between any two steps of an append, too; or used before."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from app.storage import SegmentedLog
+from app.storage.spare import MOST
 from tests.sim.disk import SimFile, SimFileSystem
-from tests.storage.helpers import append_synced, content, entries, open_log
+from tests.storage.helpers import DIRECTORY, append_synced, content, entries, entry, open_log, segment_paths
 
 STEPS = [(SimFile, "pwrite"), (SimFile, "datasync"), (SimFileSystem, "rename"), (SimFileSystem, "sync_dir")]
 SEGMENTS = 6
@@ -68,3 +69,100 @@ def test_a_spare_made_between_any_two_steps_takes_nobodys_name(meddled: Any, rhy
     """Else the blank that an append had taken was replaced by a new one: its entries lay in a file without a name."""
     fs, last = fill(meddled(lambda step: step % rhythm == 0))
     assert content(open_log(fs)) == entries(1, last, size=60)
+
+
+# -- used again ---------------------------------------------------------------------------------------------
+
+
+def spares(fs: SimFileSystem) -> int:
+    return sum(name.startswith("spare") for name in fs.listdir(DIRECTORY))
+
+
+def compacted(fs: SimFileSystem, last: int = 150) -> SegmentedLog:
+    """A log that has let go of some segments."""
+    log = open_log(fs)
+    append_synced(log, entries(1, last, size=80))
+    log.compact(last)
+    return log
+
+
+def test_what_compaction_drops_becomes_the_next_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = SimFileSystem()
+    log = compacted(fs)
+    before = spares(fs)
+    assert before >= 2
+    monkeypatch.setattr(SimFileSystem, "allocate", None)
+    size = log.size_bytes()
+    for first in range(151, 151 + 30 * before, 30):
+        assert log.prepare()
+        append_synced(log, entries(first, first + 29, size=80))
+    assert spares(fs) < before and log.size_bytes() == size
+    fs.crash(Random(1))
+    assert content(open_log(fs))[-30 * before :] == entries(151, 150 + 30 * before, size=80)
+
+
+def test_no_more_are_kept_than_one_compaction_drops() -> None:
+    fs = SimFileSystem()
+    log = compacted(fs, last=2000)
+    assert spares(fs) == MOST
+    assert log.size_bytes() == 8192 * (MOST + len(segment_paths(fs)))
+
+
+def test_a_spare_of_another_size_is_not_kept() -> None:
+    fs = SimFileSystem()
+    log = open_log(fs)
+    append_synced(log, [entry(1, size=20_000)])
+    append_synced(log, entries(2, 100, size=80))
+    log.compact(100)
+    sizes = {fs.open(f"{DIRECTORY}/{name}").size() for name in fs.listdir(DIRECTORY)}
+    assert sizes == {8192}
+
+
+def test_the_next_life_takes_spares_over_and_gives_none_the_name_of_another() -> None:
+    fs = SimFileSystem()
+    compacted(fs)
+    one = next(name for name in fs.listdir(DIRECTORY) if name.startswith("spare"))
+    fs.rename(f"{DIRECTORY}/{one}", f"{DIRECTORY}/spare")  # as the first versions called theirs
+    fs.kill()
+    before = spares(fs)
+    log = open_log(fs)
+    append_synced(log, entries(151, 600, size=80))
+    log.compact(600)
+    assert spares(fs) >= before
+    log.close()
+    assert content(open_log(fs)) == entries(log.first_index, 600, size=80)
+
+
+def test_what_is_read_meanwhile_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = SimFileSystem()
+    log = open_log(fs)
+    append_synced(log, entries(1, 150, size=80))
+    real, compactions = SimFile.pread, []
+
+    def pread(file: SimFile, n: int, offset: int) -> bytes:
+        if not compactions:
+            compactions.append(log.first_index)
+            log.compact(150)
+            append_synced(log, entries(151, 400, size=80))
+        return real(file, n, offset)
+
+    monkeypatch.setattr(SimFile, "pread", pread)
+    assert log.read(1, 150, 1 << 20) == entries(1, 150, size=80)
+    assert compactions == [1] and log.first_index > 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_log_that_goes_round_and_round_survives_every_crash(seed: int) -> None:
+    """Batches of one size, so that an old record stands wherever the end may be."""
+    fs, rng, first = SimFileSystem(), Random(seed), 1
+    for _ in range(40):
+        log = open_log(fs)
+        assert log.last_index >= first - 1
+        wanted = content(log)
+        assert wanted == entries(log.first_index, log.last_index)
+        for _ in range(rng.randrange(1, 5)):
+            append_synced(log, entries(log.last_index + 1, log.last_index + 20))
+        first = log.last_index + 1
+        log.compact(log.last_index - 10)
+        log.append(None, entries(first, first + rng.randrange(30)))
+        fs.crash(rng)
