@@ -38,7 +38,7 @@ from __future__ import annotations
 
 APPLICATION_ID = 0x524D5142
 """'RMQB' in the file's header: this database is a broker's state."""
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 SCHEMA = f"""
 BEGIN;
