@@ -27,7 +27,7 @@ from urllib.parse import quote
 import msgspec
 
 from app.broker.errors import StateDamaged, StateInUse, StateUnopened, is_busy, is_damaged
-from app.broker.schema import APPLICATION_ID, FORMAT_VERSION, SCHEMA
+from app.broker.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_BYTES, SCHEMA
 from app.broker.state import Numbers, decode_numbers
 
 MEMORY = ":memory:"
@@ -76,8 +76,7 @@ def _open_writer(path: str) -> sqlite3.Connection:
     connection = connect(path)
     try:
         if _is_blank(connection):
-            # Free pages can be given back later only if this was said before the first page was written.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+            _lay_out(connection)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if _is_blank(connection):
             _create(connection)
@@ -176,6 +175,12 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall() == []
 
 
+def _lay_out(connection: sqlite3.Connection) -> None:
+    """What can be said only before the first page is written; free pages, among it, can then be given back later."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}").fetchall()
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+
+
 def _create(connection: sqlite3.Connection) -> None:
     for statement in SCHEMA.split(";"):
         connection.execute(statement)
@@ -186,7 +191,7 @@ def _create(connection: sqlite3.Connection) -> None:
 @cache
 def _empty_image() -> bytes:
     with contextlib.closing(_connect(MEMORY)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+        _lay_out(connection)
         _create(connection)
         return image_of(connection)
 

@@ -13,7 +13,7 @@ for nobody, but completes only if nobody commits meanwhile, which under a steady
 are made until one is quick, and a last one with the writer held off. The database file is synced between them, since
 SQLite leaves all of that to the last. On a slow day the last pass is left for later, within limits.
 
-When. What a commit writes into the write-ahead log may be many times what its entries add to the node's own log (13 KB
+When. What a commit writes into the write-ahead log may be many times what its entries add to the node's own log (50 KB
 for a small message alone): so it says itself when it has grown so far that it is time for a backfill (`Growth`).
 
 Space. Pages that became free are given back a few after each commit, once they are a good part of the file, so that
@@ -37,6 +37,7 @@ from typing import Any
 
 from app.broker.errors import SnapshotAbandoned, StateFull, is_full
 from app.broker.files import connect, sync_directory
+from app.broker.schema import PAGE_BYTES
 from app.broker.state import Numbers, decode_numbers
 
 WAL_BACKFILL_BYTES = 128 << 20
@@ -46,13 +47,11 @@ QUICK_S = 0.02
 WAL_KEPT_BYTES = 192 << 20
 WAL_CUT_BYTES = 16 << 20
 WAL_HEADER_BYTES = 32
-FRAME_BYTES = 24 + 4096
-FREE_PAGES_KEPT = 4096
+FRAME_BYTES = 24 + PAGE_BYTES
+FREE_PAGES_KEPT = (16 << 20) // PAGE_BYTES
 FREE_PART = 4
 """One page in four is free: time to give some back."""
-PAGES_PER_COMMIT = 128
-PAGE_BYTES = 4096
-COPY_PAGES = 128
+PAGES_PER_COMMIT = COPY_PAGES = (512 << 10) // PAGE_BYTES
 COPY_PAUSE_S = 0.001
 COPY_SYNC_BYTES = 8 << 20
 

@@ -1,6 +1,6 @@
 """The open transaction: entries gather in it over many applies, since a commit costs several times what most do.
 
-Theory: to commit one small entry is to write the numbers, and three or four pages of 4 KB to the write-ahead log; that
+Theory: to commit one small entry is to write the numbers, and three or four pages to the write-ahead log; that
 is most of what a replica does for a lone publish. Nobody needs it: what was applied stands in the node's own log, and a
 restart applies it again. So the transaction ends when so many entries, or so many bytes of rows, are in it, and before
 anybody looks at the files: a checkpoint, a copy, a close. Queries use the same connection, and see what it has; those

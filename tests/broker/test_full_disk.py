@@ -19,7 +19,7 @@ from app.broker.results import Published, TopicDeleted
 from app.broker.state import State
 from tests.broker.feed import Feed
 
-LARGE = Publish("t", [NewMessage(b"x" * 3000)] * 50, "key", b"f")
+LARGE = Publish("t", [NewMessage(b"x" * 12_000)] * 50, "key", b"f")
 
 
 def limit_pages(feed: Feed, pages: int) -> None:
@@ -54,7 +54,7 @@ def test_nothing_changes_and_a_retry_goes_through(limited: Feed) -> None:
 
 
 def test_what_needs_no_room_goes_on(limited: Feed) -> None:
-    limited.fill(300, size_bytes=1000)
+    limited.fill(1200, size_bytes=1000)
     limit_pages(limited, 0)
     with pytest.raises(StateFull):
         limited.all(LARGE)
