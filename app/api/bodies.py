@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -19,6 +20,8 @@ from app.api.calls import Call, ClientGone
 from app.api.kinds import CHOICES, IN_WORDS
 from app.api.problems import Problem
 
+MALFORMED = (ValueError, RecursionError, msgspec.MsgspecError)
+"""What decoding a body may raise."""
 _FORM = b"application/x-www-form-urlencoded"
 """What curl calls a body whose type it was not told."""
 _MATCHING = "Expected `str` matching regex "
@@ -113,7 +116,7 @@ class BodyDecoder:
         """The struct; Problem malformed_json or invalid_body with the place of the mistake."""
         try:
             value = self._decoder.decode(body)
-        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        except MALFORMED as error:
             refuse(error, body)
         for name in self._quoted:
             if body.count(name) > 1:
@@ -165,7 +168,7 @@ def check_text(raw: msgspec.Raw, name: str) -> bytes:
         _decode_text(raw)
     except msgspec.ValidationError as error:
         raise Problem("invalid_body", f"{_first_line(error)} - at `$.{name}`.") from None
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except MALFORMED as error:
         refuse(error, bytes(raw))
     return bytes(raw)
 
@@ -173,13 +176,33 @@ def check_text(raw: msgspec.Raw, name: str) -> bytes:
 def check_value(raw: msgspec.Raw) -> bytes:
     """The bytes of any JSON value, checked: UTF-8, no lone surrogate, no number beyond a double."""
     value = bytes(raw)
+    _check(value)
+    return value
+
+
+def check_values(values: Sequence[bytes], body: bytes) -> None:
+    """The same check of many values that stand in one body: of the whole of it, and of each only where that fails."""
+    try:
+        _decode_any(body)
+        is_well = not _may_have_huge_numbers(body)
+    except MALFORMED:
+        is_well = False
+    if not is_well:
+        for value in values:
+            _check(value)
+
+
+def _check(value: bytes) -> None:
     try:
         _decode_any(value)
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except MALFORMED as error:
         refuse(error, value)
-    if len(value) > DIGITS_MAX and _MANY_DIGITS in value[::_STRIDE].translate(_SAME_DIGIT):
+    if _may_have_huge_numbers(value):
         _refuse_huge_numbers(value)
-    return value
+
+
+def _may_have_huge_numbers(value: bytes) -> bool:
+    return len(value) > DIGITS_MAX and _MANY_DIGITS in value[::_STRIDE].translate(_SAME_DIGIT)
 
 
 def _refuse_huge_numbers(value: bytes) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.api import message_schemas as schemas
-from app.api.bodies import check_value, refuse, refuse_duplicates
+from app.api.bodies import MALFORMED, check_value, check_values, refuse, refuse_duplicates
 from app.api.calls import Call
 from app.api.kinds import (
     HEADER_LENGTH_MAX,
@@ -36,8 +36,9 @@ _header_name = re.compile(HEADER_NAME_PATTERN.encode())
 _decode_plain = msgspec.json.Decoder(schemas.PlainPublish).decode
 _decode = msgspec.json.Decoder(schemas.Publish).decode
 _QUOTED = {name: b'"%s"' % name.encode() for name in schemas.Message.__struct_fields__}
+_PLAIN_BYTES, _BATCH_BYTES, _AGAIN_BYTES = len(b'{"body":}'), len(b'{"messages":[]}'), len(b',"body":0')
+"""What the shortest body takes for each message, around all of them, and at least for a field that is repeated."""
 _BESIDE = (b'"op"', b'"id"', b'"topic"', b'"messages"', b'"atomic"')
-_MALFORMED = (ValueError, RecursionError, msgspec.MsgspecError)
 
 
 class Defaults(NamedTuple):
@@ -71,13 +72,13 @@ def from_json(body: bytes, defaults: Defaults) -> tuple[list[NewMessage], bool]:
     if defaults is NO_DEFAULTS:
         try:
             plain = _decode_plain(body)
-        except _MALFORMED:
+        except MALFORMED:
             plain = None
         if plain is not None:
             return _plain(plain, body), True
     try:
         sent = _decode(body)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         refuse(error, body)
     return messages_in(sent, body, defaults)
 
@@ -101,14 +102,19 @@ def _plain(sent: schemas.PlainPublish, body: bytes) -> list[NewMessage]:
     if isinstance(sent.messages, msgspec.UnsetType):
         if isinstance(sent.body, msgspec.UnsetType):
             raise _either()
-        if body.count(b'"body"') > 1:
-            refuse_duplicates(body)
-        return [NewMessage(check_value(sent.body))]
-    if sent.body is not UNSET:
-        raise _either()
-    if body.count(b'"body"') > len(sent.messages) or body.count(b'"messages"') > 1:
+        values = [bytes(sent.body)]
+        least_bytes = _PLAIN_BYTES + len(values[0])
+    else:
+        if sent.body is not UNSET:
+            raise _either()
+        values = [bytes(message.body) for message in sent.messages]
+        least_bytes = _BATCH_BYTES + (_PLAIN_BYTES + 1) * len(values) - 1 + sum(map(len, values))
+    if len(body) - least_bytes >= _AGAIN_BYTES and (
+        body.count(b'"body"') > len(values) or body.count(b'"messages"') > 1
+    ):
         refuse_duplicates(body)
-    return [NewMessage(check_value(message.body)) for message in sent.messages]
+    check_values(values, body)
+    return [NewMessage(value) for value in values]
 
 
 def new_message(sent: schemas.ScheduledMessage, place: str, defaults: Defaults = NO_DEFAULTS) -> NewMessage:

@@ -89,6 +89,9 @@ async def test_values_come_out_as_they_went_in(client: httpx.AsyncClient) -> Non
         (b'{"messages": [{"body": 1}], "messages": [{"body": 2}]}', "invalid_body", "twice"),
         (b'{"messages": [{"body": 1, "body": 2}]}', "invalid_body", "twice"),
         (b'{"messages": [{"body": 1, "body": 2}, {"body": 3}]}', "invalid_body", "twice"),
+        (b'{"body":1,"body":2}', "invalid_body", "twice"),
+        (b'{"messages":[{"body":1,"body":2},{"body":3}]}', "invalid_body", "twice"),
+        (b'{"messages":[{"body":1}],"messages":[{"body":2}]}', "invalid_body", "twice"),
         (b'{"body": 1, "group": "a", "group": "b"}', "invalid_body", "twice"),
         (b'{"body": 1, "group": "a", "group": null}', "invalid_body", "twice"),
         (b'{"messages": [{"body": 1, "ttl_s": 1, "ttl_s": 2}, {"body": 1}]}', "invalid_body", "twice"),
@@ -228,12 +231,28 @@ class TestFullTopics:
         assert await take(client, max=5) == [12345, 6]
 
 
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (b'"\xff"', "malformed_json"), (b'"\\ud800"', "malformed_json"), (b"NaN", "malformed_json"),
+        (b"[" * 100_000 + b"]" * 100_000, "malformed_json"), (b"1e999", "invalid_body"), (b"9" * 400, "invalid_body"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_value_among_right_ones_is_found(client: httpx.AsyncClient, value: bytes, code: str) -> None:
+    for before, after in ((50, 0), (0, 50), (1, 1)):
+        for sent in (b'{"body":%s}', b'{"body": %s}', b'{"body":%s,"group":"a"}'):
+            messages = [sent % b'"right"'] * before + [sent % value] + [sent % b"1"] * after
+            body = b'{"messages":[' + b",".join(messages) + b"]}"
+            check(await client.post(f"{T}/messages", content=body, headers=JSON), 400, code)
+
+
 async def test_a_long_row_of_digits_in_a_text_is_no_huge_number(client: httpx.AsyncClient) -> None:
     for value in ("9" * 400, [0.1, "1" * 5000], {"9" * 400: 1}):
         assert (await client.post(f"{T}/messages", json={"body": value})).status_code == 201
-    for number in (b"0." + b"1" * 400, b"-1" + b"7" * 307):
-        answer = await client.post(f"{T}/messages", content=b'{"body": ' + number + b"}", headers=JSON)
-        assert answer.status_code == 201
+    for number in (b"0." + b"1" * 400, b"-1" + b"7" * 307, b"7" * 308, b"12345678901234567890123456"):
+        for body in (b'{"body": ' + number + b"}", b'{"messages":[' + b'{"body":%s},' % number * 99 + b'{"body":1}]}'):
+            answer = await client.post(f"{T}/messages", content=body, headers=JSON)
+            assert answer.status_code == 201
 
 
 async def test_a_name_that_stands_twice_in_the_message_itself_is_its_own_affair(client: httpx.AsyncClient) -> None:
