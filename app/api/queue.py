@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from app.api.params import key_of
 from app.api.problems import CODES, Problem, sentence
 from app.broker import Machine, TopicInfo, commands, results
 from app.broker.commands import MESSAGES_MAX, Ack, Command, Extend, Nack, NewMessage, Once, Publish, Receive
+from app.broker.digest import fingerprint
 from app.node.errors import NodeError
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
@@ -49,11 +49,8 @@ def repeat_of(call: Call, body: bytes = b"") -> Repeat | None:
     key = key_of(call)
     if key is None:
         return None
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (call.scope["method"].encode(), call.scope["path"].encode("utf-8", "surrogateescape"), body):
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return Repeat(key, digest.digest())
+    parts = call.scope["method"].encode(), call.scope["path"].encode("utf-8", "surrogateescape"), body
+    return Repeat(key, fingerprint(b"".join(b"%d:%b" % (len(part), part) for part in parts)))
 
 
 class Queue:
@@ -159,4 +156,4 @@ def all_topics(machine: Machine) -> Iterator[TopicInfo]:
 
 def _fingerprint(messages: Sequence[NewMessage], atomic: bool) -> bytes:
     """Equal for equal messages in equal order."""
-    return hashlib.blake2b(_deterministic((messages, atomic)), digest_size=16).digest()
+    return fingerprint(_deterministic((messages, atomic)))

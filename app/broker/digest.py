@@ -21,6 +21,8 @@ encode_row = msgspec.msgpack.Encoder().encode
 
 bytes_digest = xxhash.xxh3_128_intdigest
 """The digest of a row that is at hand as bytes."""
+fingerprint = xxhash.xxh3_128_digest
+"""Of what was asked under a key: another one means that the key was used for something else."""
 
 
 def row_digest(row: tuple[Any, ...]) -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from hashlib import blake2b
 
 import msgspec
 
 from app.broker import dedup, messages, overflow
 from app.broker.commands import NewMessage, Publish
+from app.broker.digest import fingerprint
 from app.broker.messages import PLAIN, Attributes
 from app.broker.results import (
     INVALID_MESSAGE,
@@ -204,7 +204,7 @@ def _content(message: NewMessage) -> bytes:
     """Equal for messages that say the same."""
     headers = None if message.headers is None else sorted(message.headers.items())
     said = (message.body, message.binary, headers, message.group, message.priority)
-    return blake2b(_encode(said), digest_size=16).digest()
+    return fingerprint(_encode(said))
 
 
 def _again(kept: Run | Mixed) -> bytes:

@@ -14,12 +14,11 @@ so does the answer that says to ask again.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import msgspec
 
 from app.broker import dedup, ended, groups, leases, messages
 from app.broker.commands import Receive
+from app.broker.digest import fingerprint
 from app.broker.results import (
     KEY_REUSED,
     UNSAID,
@@ -76,7 +75,7 @@ def receive(state: State, command: Receive) -> bytes:
 
 def _fingerprint(command: Receive) -> bytes:
     asked = (command.subscription, command.max, command.auto_ack, command.lease_ms)
-    return blake2b(_encode(asked), digest_size=16).digest()
+    return fingerprint(_encode(asked))
 
 
 def _again(state: State, topic: Topic, subscription: Subscription, command: Receive, kept: bytes) -> bytes:

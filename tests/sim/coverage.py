@@ -18,7 +18,7 @@ from app.raft.leader import Leader
 from app.raft.messages import AppendReply, RequestVote, TimeoutNow
 from app.raft.types import Role
 from app.storage.errors import StorageError
-from app.storage.format import Identity
+from app.storage.format import MARKER, Identity
 from app.storage.recovery import recover
 from tests.sim.disk import SimCrash
 
@@ -65,6 +65,7 @@ SITUATIONS = (
     "power lost at start",
     "power lost while staging a snapshot",
     "torn tail cut",
+    "log ends in a file that was another segment",
     "state on disk newer than its last checkpoint",
     "all nodes lost power",
     "process killed",
@@ -266,8 +267,13 @@ class Coverage:
             found = recover(node.fs, LOG_DIRECTORY, Identity(CLUSTER, 0, node.id, 0))
         except StorageError:
             return
-        if found is not None and found.tail.garbage_end_bytes > found.tail.segment.end_bytes:
+        if found is None:
+            return
+        segment, torn_end_bytes = found.tail.segment, found.tail.torn_end_bytes
+        if torn_end_bytes > segment.end_bytes:
             self.counts["torn tail cut"] += 1
+        if MARKER in segment.file.pread(segment.header.size_bytes, torn_end_bytes):
+            self.counts["log ends in a file that was another segment"] += 1
 
     # -- answers ----------------------------------------------------------------------------------------
 
