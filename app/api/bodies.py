@@ -173,10 +173,15 @@ def check_text(raw: msgspec.Raw, name: str) -> bytes:
     return bytes(raw)
 
 
-def check_value(raw: msgspec.Raw) -> bytes:
+def check_value(raw: msgspec.Raw | bytes) -> bytes:
     """The bytes of any JSON value, checked: UTF-8, no lone surrogate, no number beyond a double."""
     value = bytes(raw)
-    _check(value)
+    try:
+        _decode_any(value)
+    except MALFORMED as error:
+        refuse(error, value)
+    if _may_have_huge_numbers(value):
+        _refuse_huge_numbers(value)
     return value
 
 
@@ -189,16 +194,7 @@ def check_values(values: Sequence[bytes], body: bytes) -> None:
         is_well = False
     if not is_well:
         for value in values:
-            _check(value)
-
-
-def _check(value: bytes) -> None:
-    try:
-        _decode_any(value)
-    except MALFORMED as error:
-        refuse(error, value)
-    if _may_have_huge_numbers(value):
-        _refuse_huge_numbers(value)
+            check_value(value)
 
 
 def _may_have_huge_numbers(value: bytes) -> bool:

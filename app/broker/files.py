@@ -176,8 +176,9 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
 
 
 def _lay_out(connection: sqlite3.Connection) -> None:
-    """What can be said only before the first page is written; free pages, among it, can then be given back later."""
+    """Say what can be said only before the first page is written."""
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}").fetchall()
+    # Free pages could else never be given back.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
 
 

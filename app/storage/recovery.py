@@ -5,8 +5,8 @@ So every byte of a sealed segment up to there must be valid: anything else is da
 end at the first place X where no valid record stands. No valid record head from there on, only zeros or what an earlier
 segment left in the file: a clean end. Otherwise either a batch that was never synced was cut short by a crash, in any
 order of its sectors, or durable bytes have changed. A head whose `batch_start` lies above X says that all before that
-place was durable: damage. No such head: a torn tail, to be cut, so that none of its records can ever follow a later
-one. (What this cannot see: damage inside the very last synced batch looks like a torn tail.)
+place was durable: damage. No such head: a torn tail, to be cut. (What this cannot see: damage inside the very last
+synced batch looks like a torn tail.)
 
 Rules of this file:
 - `recover` only reads. All is verified before anything is changed, and `Recovered.repair` does the changes.
@@ -61,24 +61,25 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of the last segment: its last batch, and after it what is torn, up to `torn_end_bytes`."""
+    """The end of the last segment, and its last batch."""
 
     segment: Segment
     batch_start_bytes: int
     batch: bytes
-    torn_end_bytes: int
 
     def repair(self) -> None:
-        """Write the last batch again, zero what is torn, sync.
+        """Write the last batch again, zeros after it to the segment's end, sync.
 
         The last batch may be in the page cache alone: its sync never happened, or failed, and after a failed sync the
-        kernel holds the pages for clean, so that only writing them again gets them to the disk.
+        kernel holds the pages for clean, so that only writing them again gets them to the disk. So it may be with the
+        zeros of an earlier repair. And they go to the end: of a torn record's head a half may be there that is no head,
+        until what is written next completes it.
         """
-        segment = self.segment
+        segment, size_bytes = self.segment, self.segment.header.size_bytes
         if self.batch:
             segment.file.pwrite(self.batch, self.batch_start_bytes)
-        for offset in range(segment.end_bytes, self.torn_end_bytes, _ZERO_CHUNK_BYTES):
-            segment.file.pwrite(bytes(min(_ZERO_CHUNK_BYTES, self.torn_end_bytes - offset)), offset)
+        for offset in range(segment.end_bytes, size_bytes, _ZERO_CHUNK_BYTES):
+            segment.file.pwrite(bytes(min(_ZERO_CHUNK_BYTES, size_bytes - offset)), offset)
         segment.file.datasync()
         segment.synced_bytes = segment.end_bytes
 
@@ -173,27 +174,21 @@ def _read_last(segment: Segment, hard_state: HardState) -> tuple[HardState, Tail
     data = segment.file.pread(segment.header.size_bytes, 0)
     view = memoryview(data)
     hard_state, batch_start = _scan(segment, view, hard_state)
-    torn_end_bytes = _torn_end_bytes(segment, data, view)
-    return hard_state, Tail(segment, batch_start, data[batch_start : segment.end_bytes], torn_end_bytes)
+    _refuse_damage(segment, data, view)
+    return hard_state, Tail(segment, batch_start, data[batch_start : segment.end_bytes])
 
 
-def _torn_end_bytes(segment: Segment, data: bytes, view: memoryview) -> int:
-    """Where the last record head after the valid records ends; their own end when there is none.
-
-    Raises `LogDamaged` when such a head proves that the records' end was durable and went on.
-    """
-    hole = torn_end_bytes = segment.end_bytes
+def _refuse_damage(segment: Segment, data: bytes, view: memoryview) -> None:
+    """Raise `LogDamaged` when anything after the last valid record proves that its end was durable and went on."""
+    hole = segment.end_bytes
     found = data.find(MARKER, hole)
     while found >= 0:
         start = found - MARKER_OFFSET
         head = record_head_at(view, start, start, segment.seed) if start >= hole else None
-        if head is not None:
-            if head[2] > hole:
-                why = f"no valid record here, although one was durable when that at {start} was written"
-                raise LogDamaged(segment.path, hole, why)
-            torn_end_bytes = start + RECORD_BYTES
+        if head is not None and head[2] > hole:
+            why = f"no valid record here, although one was durable when that at {start} was written"
+            raise LogDamaged(segment.path, hole, why)
         found = data.find(MARKER, found + 1)
-    return torn_end_bytes
 
 
 def _scan(segment: Segment, view: memoryview, hard_state: HardState) -> tuple[HardState, int]:

@@ -188,7 +188,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Places of consecutive entries, to be read without any lock: written bytes never change, until nobody reads."""
+    """Places of consecutive entries, to be read without any lock: written bytes do not change while somebody reads."""
 
     segment: Segment
     first_index: int

@@ -4,6 +4,7 @@ a simulation that does not get there proves nothing about it.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from app.raft.leader import Leader
 from app.raft.messages import AppendReply, RequestVote, TimeoutNow
 from app.raft.types import Role
 from app.storage.errors import StorageError
-from app.storage.format import MARKER, Identity
+from app.storage.format import MARKER, MARKER_OFFSET, Identity, record_head_at
 from app.storage.recovery import recover
 from tests.sim.disk import SimCrash
 
@@ -269,10 +270,13 @@ class Coverage:
             return
         if found is None:
             return
-        segment, torn_end_bytes = found.tail.segment, found.tail.torn_end_bytes
-        if torn_end_bytes > segment.end_bytes:
+        segment = found.tail.segment
+        data = segment.file.pread(segment.header.size_bytes, 0)
+        starts = [each.start() - MARKER_OFFSET for each in re.finditer(MARKER, data)]
+        behind = [start for start in starts if start >= segment.end_bytes]
+        if any(record_head_at(memoryview(data), start, start, segment.seed) for start in behind):
             self.counts["torn tail cut"] += 1
-        if MARKER in segment.file.pread(segment.header.size_bytes, torn_end_bytes):
+        elif behind:
             self.counts["log ends in a file that was another segment"] += 1
 
     # -- answers ----------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from app.raft.types import Entry, Kind
 from app.storage import SegmentedLog
+from app.storage.format import RECORD_BYTES
 from app.storage.spare import MOST
-from tests.sim.disk import SimFile, SimFileSystem
+from tests.sim.disk import SECTOR_BYTES, SimFile, SimFileSystem
 from tests.storage.helpers import DIRECTORY, append_synced, content, entries, entry, open_log, segment_paths
 
 STEPS = [(SimFile, "pwrite"), (SimFile, "datasync"), (SimFileSystem, "rename"), (SimFileSystem, "sync_dir")]
@@ -149,6 +151,55 @@ def test_what_is_read_meanwhile_is_not_written_over(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SimFile, "pread", pread)
     assert log.read(1, 150, 1 << 20) == entries(1, 150, size=80)
     assert compactions == [1] and log.first_index > 1
+
+
+def lose(fs: SimFileSystem, log: SegmentedLog, lost: Callable[[int], bool]) -> None:
+    """The power goes: of the sectors written since the last sync, those with such numbers are as they were."""
+    inode = log._segments[-1].file._inode
+    for sector, old in inode.dirty.items():
+        if lost(sector):
+            inode.data[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES] = old.ljust(SECTOR_BYTES, b"\0")
+    inode.dirty.clear()
+    fs.kill()
+
+
+@pytest.mark.parametrize("here", range(20, RECORD_BYTES))
+def test_the_half_of_a_lost_record_is_not_completed_by_the_next_one(here: int) -> None:
+    """A review found it: the other half is the zeros that end each head, and the next record brought them."""
+    fs = SimFileSystem()
+    log = compacted(fs)
+    append_synced(log, entries(151, 180, size=80))
+    last = log._segments[-1].end_bytes
+    append_synced(log, [entry(181, size=(-here - last - RECORD_BYTES) % SECTOR_BYTES)])
+    edge = log._segments[-1].end_bytes // SECTOR_BYTES
+    assert log._segments[-1].end_bytes % SECTOR_BYTES == SECTOR_BYTES - here
+    log.append(None, [Entry(182, 6, Kind.COMMAND, b"")])
+    lose(fs, log, lambda sector: sector != edge)
+    log = open_log(fs)
+    assert log.last_index == 181
+    log.append(None, [Entry(182, 7, Kind.COMMAND, b"another")])
+    lose(fs, log, lambda sector: sector == edge)
+    log = open_log(fs)
+    assert log.last_index == 181
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_repair_whose_sync_failed_is_done_again(seed: int) -> None:
+    """A review found it: the zeros were in the page cache alone, and held for durable."""
+    fs, rng, size = SimFileSystem(), Random(seed), SECTOR_BYTES - RECORD_BYTES
+    log = open_log(fs)
+    append_synced(log, entries(1, 1, size=size))
+    log.append(None, entries(2, 7, size=size))
+    fs.crash(rng)
+    fs.fail_next("datasync")
+    with pytest.raises(OSError, match="simulated sync error"):
+        open_log(fs)
+    fs.kill()
+    log = open_log(fs)
+    append_synced(log, [entry(log.last_index + 1, term=3, size=size)])
+    wanted = content(log)
+    fs.crash(rng)
+    assert content(open_log(fs)) == wanted
 
 
 @pytest.mark.parametrize("seed", range(20))
