@@ -138,7 +138,7 @@ class DiskThread:
         next_check = 0.0
         while not self._stopping:
             self._look_ahead.clear()
-            self._no_segment = not self._log.prepare()
+            self._no_segment = not self._log.prepare(scarce=self._reserve.short)
             if time.monotonic() >= next_check:
                 self._reserve.check()
                 next_check = time.monotonic() + ROOM_CHECK_S

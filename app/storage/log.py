@@ -181,14 +181,14 @@ class SegmentedLog:
                 self._fs.unlink(segment.path)
             self._fs.sync_dir(self._directory)
 
-    def prepare(self) -> bool:
-        """Make a spare segment if there is none; False when the disk is full.
+    def prepare(self, *, scarce: bool = False) -> bool:
+        """Make a spare segment if there is none; False when the disk is full. With `scarce` all others go.
 
         Writes `segment_bytes` of zeros and syncs them, which takes a while: it may run on a thread of its own, beside
         all other methods.
         """
         with self._fail_stop:
-            return self._spares.prepare()
+            return self._spares.prepare(scarce=scarce)
 
     def size_bytes(self) -> int:
         """What the log takes on disk: all segments at full size, with the spares."""

@@ -21,8 +21,8 @@ from app.storage.errors import LogFull, is_no_space
 from app.storage.filesystem import File, FileSystem
 from app.storage.segment import Blank
 
-MOST = 8
-"""Spares that are kept: as many as one compaction is done with, by the default settings."""
+MOST_BYTES, MOST = 128 << 20, 64
+"""Of spares that are kept, at least one: by the default settings what one compaction is done with."""
 _NAME = "spare"
 _UNFINISHED = ".tmp"
 
@@ -34,6 +34,7 @@ class Spares:
         self._fs = fs
         self._directory = directory
         self._segment_bytes = segment_bytes
+        self._most = max(1, min(MOST_BYTES // segment_bytes, MOST))
         self._lock = threading.Lock()
         self._spares: list[Blank] = []
         self._made = 0
@@ -46,15 +47,17 @@ class Spares:
                 self._fs.unlink(path)
             elif name.startswith(_NAME):
                 file = self._fs.open(path)
-                if file.size() == self._segment_bytes and len(self._spares) < MOST:
-                    self._spares.append(Blank(file, path, self._segment_bytes))
+                found = Blank(file, path, file.size())
+                if found.size_bytes == self._segment_bytes and len(self._spares) < self._most:
+                    self._spares.append(found)
                 else:
-                    file.close()
-                    self._fs.unlink(path)
+                    self._remove(found)
 
-    def prepare(self) -> bool:
-        """Make a spare if there is none; False when the disk is full."""
+    def prepare(self, *, scarce: bool) -> bool:
+        """Make a spare if there is none; False when the disk is full. `scarce`: let go of all others."""
         with self._lock:
+            while scarce and len(self._spares) > 1:
+                self._remove(self._spares.pop())
             if not self._spares:
                 try:
                     made = self._allocate(self._segment_bytes)
@@ -66,7 +69,7 @@ class Spares:
     def keep(self, file: File, path: str, size_bytes: int) -> bool:
         """Make a spare of a segment that nobody will read again; False when it is not wanted."""
         with self._lock:
-            wanted = size_bytes == self._segment_bytes and len(self._spares) < MOST
+            wanted = size_bytes == self._segment_bytes and len(self._spares) < self._most
             if wanted:
                 self._add(file, path)
             return wanted
@@ -86,8 +89,7 @@ class Spares:
                         taken.append(made[-1])
             except LogFull:
                 for blank in made:
-                    blank.file.close()
-                    self._fs.unlink(blank.path)
+                    self._remove(blank)
                 raise
             self._spares = left
             return taken
@@ -102,6 +104,10 @@ class Spares:
             for spare in self._spares:
                 spare.file.close()
             self._spares = []
+
+    def _remove(self, blank: Blank) -> None:
+        blank.file.close()
+        self._fs.unlink(blank.path)
 
     def _add(self, file: File, path: str) -> None:
         name = self._new_path(_NAME)

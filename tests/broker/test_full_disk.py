@@ -16,6 +16,7 @@ from app.broker import Item, Machine, StateFull, files, upkeep, writer
 from app.broker.commands import CreateTopic, DeleteTopic, NewMessage, Publish
 from app.broker.handlers import apply_one
 from app.broker.results import Published, TopicDeleted
+from app.broker.schema import PAGE_BYTES
 from app.broker.state import State
 from tests.broker.feed import Feed
 
@@ -139,7 +140,7 @@ def test_a_checkpoint_needs_no_room_and_a_backfill_waits_for_it(
     before = os.path.getsize(path)
     ballast = fill_up(small_disk, leave_bytes=0)
     assert feed.machine.checkpoint() == feed.machine.applied_index
-    assert os.path.getsize(path) <= before + 4096
+    assert os.path.getsize(path) <= before + PAGE_BYTES
     ballast.unlink()
     feed.machine.checkpoint()
     assert os.path.getsize(path) > before + 500_000

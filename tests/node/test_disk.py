@@ -29,7 +29,7 @@ class RecordingLog:
         self.gate = threading.Event()
         self.gate.set()
         self.refuse: list[Exception] = []
-        self.spare = True
+        self.spare, self.scarce = True, False
 
     def append(self, hard_state: HardState | None, entries: list[Entry]) -> None:
         if self.refuse:
@@ -40,7 +40,8 @@ class RecordingLog:
         self.gate.wait(10)
         self.calls.append("sync")
 
-    def prepare(self) -> bool:
+    def prepare(self, *, scarce: bool) -> bool:
+        self.scarce = scarce
         return self.spare
 
 
@@ -142,6 +143,18 @@ def test_room_for_a_snapshot_is_what_the_reserve_leaves(small: Bench) -> None:
     while small.disk.has_room(10 << 20):
         pass
     assert small.disk.has_room(1 << 20)
+
+
+def test_a_short_disk_has_spares_given_up(small: Bench) -> None:
+    while not small.disk.has_room(1):
+        pass
+    assert not small.log.scarce
+    small.fs.full = True
+    while not small.log.scarce:
+        pass
+    small.fs.full = False
+    while small.log.scarce:
+        pass
 
 
 def test_no_spare_segment_means_full(bench: Bench) -> None:

@@ -143,7 +143,7 @@ class SimDisk:
         if now_us < self.stalled_until_us:
             return
         with fail_stop():
-            self._no_segment = not self.node.wal.prepare()
+            self._no_segment = not self.node.wal.prepare(scarce=self._reserve.short)
             if now_us >= self._next_check_us:
                 self._reserve.check()
                 self._next_check_us = now_us + ROOM_CHECK_US

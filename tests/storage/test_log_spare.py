@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from app.raft.types import Entry, Kind
-from app.storage import SegmentedLog
+from app.storage import SegmentedLog, spare
 from app.storage.format import RECORD_BYTES
-from app.storage.spare import MOST
 from tests.sim.disk import SECTOR_BYTES, SimFile, SimFileSystem
 from tests.storage.helpers import DIRECTORY, append_synced, content, entries, entry, open_log, segment_paths
 
@@ -103,11 +102,31 @@ def test_what_compaction_drops_becomes_the_next_segments(monkeypatch: pytest.Mon
     assert content(open_log(fs))[-30 * before :] == entries(151, 150 + 30 * before, size=80)
 
 
-def test_no_more_are_kept_than_one_compaction_drops() -> None:
+@pytest.mark.parametrize(("most_bytes", "most", "kept"), [(8 * 8192, 64, 8), (1 << 30, 5, 5), (100, 64, 1)])
+def test_a_bounded_number_is_kept(monkeypatch: pytest.MonkeyPatch, most_bytes: int, most: int, kept: int) -> None:
     fs = SimFileSystem()
+    monkeypatch.setattr(spare, "MOST", most)
+    monkeypatch.setattr(spare, "MOST_BYTES", most_bytes)
     log = compacted(fs, last=2000)
-    assert spares(fs) == MOST
-    assert log.size_bytes() == 8192 * (MOST + len(segment_paths(fs)))
+    assert spares(fs) == kept
+    assert log.size_bytes() == 8192 * (kept + len(segment_paths(fs)))
+    for extra in ("spare-a", "spare-b"):
+        fs.allocate(f"{DIRECTORY}/{extra}", 8192 if extra == "spare-a" else 100)
+    fs.kill()
+    open_log(fs)
+    assert spares(fs) == kept
+
+
+def test_where_the_disk_is_nearly_full_one_stays() -> None:
+    fs = SimFileSystem()
+    log = compacted(fs)
+    before, size = spares(fs), log.size_bytes()
+    assert before > 1 and log.prepare() and spares(fs) == before
+    assert log.prepare(scarce=True) and spares(fs) == 1
+    assert log.size_bytes() == size - 8192 * (before - 1)
+    append_synced(log, entries(151, 300, size=80))
+    log.close()
+    assert content(open_log(fs)) == entries(log.first_index, 300, size=80)
 
 
 def test_a_spare_of_another_size_is_not_kept() -> None:
