@@ -34,7 +34,7 @@ MEMORY = ":memory:"
 INSTALL = ".install"
 WASTE = ".waste"
 CACHE_KIB = 16 << 10
-SPILL_KIB = 64 << 10
+SPILL_KIB = 256 << 10
 """Pages that a transaction has changed stay in memory up to this size, whatever the cache's, and need no disk before it
 is committed."""
 LOCK_WAIT_S = 1.0
