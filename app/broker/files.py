@@ -75,8 +75,6 @@ def open_file(path: str) -> sqlite3.Connection:
 def _open_writer(path: str) -> sqlite3.Connection:
     connection = connect(path)
     try:
-        if _is_blank(connection):
-            _lay_out(connection)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         if _is_blank(connection):
             _create(connection)
@@ -90,6 +88,9 @@ def _open_writer(path: str) -> sqlite3.Connection:
 def connect(path: str) -> sqlite3.Connection:
     """One more connection to the database at `path`, with our settings."""
     connection = _connect(f"file:{quote(path)}?vfs=unix-excl", uri=True)
+    # First, since SQLite makes pages of these sizes at once, of 4 KiB where it has not yet seen any.
+    if _is_blank(connection):
+        _lay_out(connection)
     sizes = f"cache_size = -{CACHE_KIB}", f"cache_spill = -{SPILL_KIB}"
     for setting in ("synchronous = NORMAL", "wal_autocheckpoint = 0", *sizes):
         connection.execute(f"PRAGMA {setting}").fetchall()
