@@ -75,7 +75,7 @@ RaftCore.ready = broken
     "spoilt",
     [
         "from app.broker.machine import Machine\nimport time\nMachine.checkpoint = lambda self: time.sleep(60)",
-        "from app.storage import SegmentedLog\nimport time\nSegmentedLog.prepare = lambda self: time.sleep(60) or True",
+        "from app.storage import SegmentedLog\nimport time\nSegmentedLog.prepare = lambda *_, **__: time.sleep(60)",
     ],
     ids=["checkpoint", "next segment"],
 )
