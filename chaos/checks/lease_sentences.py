@@ -38,6 +38,7 @@ def _began(end: End) -> str:
 def _handed(span: Span) -> str:
     return f"was handed out in line {span.line}, which began at {span.start:.6f} s"
 
+
 class LeaseSentences:
     """About one topic's messages."""
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from app.api import message_schemas as schemas
-from app.api.bodies import refuse, refuse_duplicates
+from app.api.bodies import MALFORMED, refuse, refuse_duplicates
 from app.api.kinds import WHOLE_MAX, Integer, Lease, Name
 from app.api.problems import Problem, ProblemDetails, problem_details, problem_of
 from app.node.errors import NodeError
@@ -152,7 +152,7 @@ def read(frame: bytes) -> Sent:
     """What the client says. Raises Refused."""
     try:
         sent: Sent = _decode(frame)
-    except (ValueError, RecursionError, msgspec.MsgspecError) as mistake:
+    except MALFORMED as mistake:
         raise Refused(_id_of(frame), _problem(mistake, frame)) from None
     if not isinstance(sent, Publish) and any(frame.count(name) > 1 for name in _NAMES):
         # Of a publish the messages are looked at where they are decoded; what a body says is its own affair.
@@ -166,7 +166,7 @@ def read(frame: bytes) -> Sent:
 def _id_of(frame: bytes) -> int | None:
     try:
         return _decode_head(frame).id
-    except (ValueError, RecursionError, msgspec.MsgspecError):
+    except MALFORMED:
         return None
 
 
