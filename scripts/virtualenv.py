@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from pathlib import Path
 
-from scripts.console import ROOT, Failure, quiet, run_logged
+from scripts import interpreter
+from scripts.console import ROOT, quiet, run_logged
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed"
-OLDEST = (3, 11)
-CANDIDATES = ("python3", "python3.13", "python3.12", "python3.11", "python3.14", "python")
 
 
 def ensure(requirements: str) -> Path:
@@ -28,7 +26,7 @@ def ensure(requirements: str) -> Path:
     if set(wanted) <= set(installed) and _is_new_enough(str(PYTHON)):
         return PYTHON
     if not _is_new_enough(str(PYTHON)):
-        python = _find_python()
+        python = interpreter.choose()
         shutil.rmtree(VENV, ignore_errors=True)
         run_logged(
             [python, "-m", "venv", str(VENV)], "making .venv", "venv",
@@ -51,14 +49,6 @@ def _digests(requirements: str) -> list[str]:
     return [hashlib.sha256(content).hexdigest()] + [digest for name in included for digest in _digests(name)]
 
 
-def _find_python() -> str:
-    for name in (sys.executable, *CANDIDATES):
-        path = shutil.which(name) if name else None
-        if path and _is_new_enough(path):
-            return path
-    raise Failure(f"RMQ needs Python {OLDEST[0]}.{OLDEST[1]} or newer, and none was found: install it and try again.")
-
-
 def _is_new_enough(python: str) -> bool:
-    code = f"import sys; sys.exit(sys.version_info < {OLDEST})"
+    code = f"import sys; sys.exit(sys.version_info < {interpreter.OLDEST})"
     return os.path.exists(python) and quiet([python, "-c", code]) is not None
