@@ -21,7 +21,8 @@ def now() -> str:
 
 def head(time: str, runs: int, names: Mapping[str, str], notes: Sequence[str]) -> Head:
     """The head of the report of what was begun at that time, by the command line of this process."""
-    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; {runs} runs"
+    python = f"Python {platform.python_version()} ({os.path.realpath(sys.executable)})"
+    versions = f"{python}, SQLite {sqlite3.sqlite_version}; {runs} runs"
     return Head(time, f"python -m bench {shlex.join(sys.argv[1:])}".strip(), _machine(), versions, names, notes)
 
 

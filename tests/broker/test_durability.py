@@ -383,3 +383,12 @@ def test_a_gap_or_an_older_term_is_a_bug_of_the_caller(feed: Feed) -> None:
         assert feed.machine.state_hash() == before
         assert feed.machine.topic("t") is not None
     assert feed.machine.apply([]) == []
+
+
+def test_what_is_deleted_is_not_written_once_more(stored: Feed, commit_each: None, path: str) -> None:
+    """Debian's SQLite fills it with zeros, if nobody says otherwise: that was all of it again, and now is half, the
+    pages that SQLite has to look into."""
+    stored.fill(1000, size_bytes=4000)
+    before = os.path.getsize(path + "-wal")
+    assert len(stored.receive(1000)) == 1000
+    assert os.path.getsize(path + "-wal") - before < 0.75 * 1000 * 4000
