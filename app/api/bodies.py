@@ -38,6 +38,8 @@ _MANY_DIGITS = b"0" * ((DIGITS_MAX + 1) // _STRIDE)
 
 async def read_body(call: Call, limit_bytes: int) -> bytes:
     """The whole body; Problem body_too_large above the limit, ClientGone when the client hung up before its end."""
+    if call.body is not None and len(call.body) <= limit_bytes:
+        return call.body
     declared = call.headers.get(b"content-length")
     if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > limit_bytes):
         # Who asked before sending (Expect) will not send now: the connection has no next request on it.

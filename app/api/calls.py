@@ -44,13 +44,17 @@ class Streaming(NamedTuple):
 
 
 class Call:
-    """One request. `headers`: names in lower case; of a repeated header the last one stands."""
+    """One request. `headers`: names in lower case; of a repeated header the last one stands. `body`: where it is there
+    already, whole; else `receive` brings it."""
 
-    __slots__ = ("headers", "parameters", "receive", "scope")
+    __slots__ = ("body", "headers", "parameters", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, parameters: tuple[str, ...]) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, parameters: tuple[str, ...], body: bytes | None = None
+    ) -> None:  # fmt: skip
         self.scope = scope
         self.receive = receive
+        self.body = body
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.parameters = parameters
         """What stands in the path's placeholders, in order, percent-decoded."""

@@ -3,7 +3,7 @@
 Theory: in general a request becomes an ASGI scope and a task, which asks for its body and sends its answer in pieces;
 uvicorn makes sure that no application breaks the rules of HTTP. A request for a hot path that arrives whole, and whose
 answer is whole, needs none of that, and without it a publish costs the leader a seventh less (docs/performance.md).
-Handlers, errors and limits are the same.
+Handlers, errors and limits are the same. Where its head was read before it needs no parser, either (`Heads`).
 
 Rules of this file: which way a request takes is decided at the end of its head, before any handler runs; in case of
 doubt it is the general one. To uvicorn a short cycle is one of its own. Handlers of hot paths run without a task
@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from app.api.calls import Answer, Call, head_of
 from app.api.endpoint import Endpoint, HotPaths
+from app.api.heads import Head, Heads
 from app.api.server_protocol import LimitedProtocol
 from app.api.stepper import Stepper
 
@@ -42,7 +45,7 @@ class ShortCycle(RequestResponseCycle):
     async def run(self) -> None:
         """Answer it, if there still is somebody."""
         try:
-            call = Call(self.scope, self.receive, self.parameters)  # type: ignore[arg-type]
+            call = Call(self.scope, self.receive, self.parameters, bytes(self.body))  # type: ignore[arg-type]
             answer = await self.endpoint.answer(call)
             if answer is not None and not self.disconnected:
                 assert isinstance(answer, Answer), "an answer without an end is for no hot path"
@@ -67,22 +70,54 @@ class ShortCycle(RequestResponseCycle):
 
 
 class ShortWayProtocol(LimitedProtocol):
-    """One connection. `hot_paths` and `body_bytes` are set by `protocol`."""
+    """One connection. `hot_paths`, `heads` and `body_bytes` are set by `protocol`."""
 
     hot_paths: HotPaths
+    heads: Heads
     body_bytes: int
     _arriving: ShortCycle | None = None
 
     def data_received(self, data: bytes) -> None:
-        """As ever; then begin with what has arrived whole. Not before: nothing is answered within the parser."""
+        """As ever, unless its head was read before; then begin with what has arrived whole. Not before: nothing is
+        answered within the parser."""
+        is_next = self._is_next()
+        found = self.heads.find(data) if is_next else None
+        if found is not None:
+            self._begin_again(*found)
+            return
         super().data_received(data)
         cycle = self._arriving
         if cycle is not None and not cycle.more_body:
             self._arriving = None
+            if is_next and not self._receiving:
+                self._remember(data, cycle)
             if not cycle.disconnected:
-                stepper = Stepper(cycle.run(), self.tasks.discard)
-                self.tasks.add(stepper)  # type: ignore[arg-type]
-                stepper.step()
+                self._step(cycle)
+
+    def _is_next(self) -> bool:
+        """Whether the parser is at the end of a request of ours, which is answered, or of none."""
+        cycle = self.cycle
+        if cycle is not None and not (type(cycle) is ShortCycle and cycle.response_complete):
+            return False
+        return not (self._receiving or self._deaf or self.flow.write_paused or self.transport.is_closing())
+
+    def _begin_again(self, head: Head, body: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._receive_timer is not None:
+            self._disarm()
+        self.cycle = cycle = self._cycle(head.scope, head.keep_alive, head.endpoint, head.parameters)
+        cycle.body, cycle.more_body = body, False  # type: ignore[assignment]  # Nothing is added to it.
+        cycle.message_event.set()
+        self._step(cycle)
+
+    def _remember(self, data: bytes, cycle: ShortCycle) -> None:
+        head = Head(cycle.scope, cycle.endpoint, cycle.parameters, cycle.keep_alive, len(cycle.body))
+        self.heads.keep(data, head, cycle.body)
+
+    def _step(self, cycle: ShortCycle) -> None:
+        stepper = Stepper(cycle.run(), self.tasks.discard)
+        self.tasks.add(stepper)  # type: ignore[arg-type]
+        stepper.step()
 
     def begin_request(self) -> None:
         """The head is over: which way?"""
@@ -91,13 +126,19 @@ class ShortWayProtocol(LimitedProtocol):
             super().begin_request()
             return
         self.scope["raw_path"], self.scope["query_string"] = self.url, b""
-        self.cycle = self._arriving = cycle = ShortCycle(
-            scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
+        self.cycle = self._arriving = self._cycle(self.scope, self.parser.should_keep_alive(), *found)
+
+    def _cycle(
+        self, scope: Mapping[str, Any], keep_alive: bool, endpoint: Endpoint, parameters: tuple[str, ...]
+    ) -> ShortCycle:
+        cycle = ShortCycle(
+            scope=scope, transport=self.transport, flow=self.flow, logger=self.logger,  # type: ignore[arg-type]
             access_logger=self.access_logger, access_log=False, default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(), expect_100_continue=False, keep_alive=self.parser.should_keep_alive(),
+            message_event=asyncio.Event(), expect_100_continue=False, keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )  # fmt: skip
-        cycle.endpoint, cycle.parameters = found
+        cycle.endpoint, cycle.parameters = endpoint, parameters
+        return cycle
 
     def _is_plain(self) -> bool:
         """Whether it is one of the many that nothing is peculiar about, and none is before it."""
@@ -124,4 +165,4 @@ class ShortWayProtocol(LimitedProtocol):
 def protocol(request_timeout_s: float, body_limit_bytes: int, hot_paths: HotPaths) -> type[ShortWayProtocol]:
     """The protocol class for uvicorn's `http` setting."""
     settings = {"request_timeout_s": request_timeout_s, "body_bytes": min(BODY_BYTES, body_limit_bytes)}
-    return type("Protocol", (ShortWayProtocol,), {**settings, "hot_paths": hot_paths})
+    return type("Protocol", (ShortWayProtocol,), {**settings, "hot_paths": hot_paths, "heads": Heads()})

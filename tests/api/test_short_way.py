@@ -87,8 +87,9 @@ def ways(served: Live) -> set[type]:
     return {type(getattr(each, "cycle", None)) for each in list(served.server.server_state.connections)}
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 7])
+@pytest.mark.parametrize("pieces", [1, 1, 2, 7])
 def test_both_ways_answer_alike(short: Live, general: Live, pieces: int) -> None:
+    """The second time each head was read before."""
     for request in REQUESTS:
         said = []
         for served in (short, general):

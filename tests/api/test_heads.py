@@ -1,0 +1,182 @@
+"""Heads that were read before: what is kept, what is found again, and that the connection does not notice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.api import heads
+from app.api.heads import Head, Heads
+from app.api.server_protocol import LimitedProtocol
+from tests.api.conftest import Live
+from tests.api.test_server import GET_STATUS, Wire, code, put, receive
+
+PUBLISH = put("/message", b'{"topic": "t", "message": "m"}')
+HEAD = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+
+
+@pytest.fixture
+def kept() -> Heads:
+    return Heads()
+
+
+def said(size: int = 3, headers: int = 2) -> Head:
+    endpoint: Any = None
+    return Head({"headers": [(b"name", b"value")] * headers}, endpoint, (), True, size)
+
+
+# -- the memory -------------------------------------------------------------------------------------------------
+
+
+def test_a_head_is_found_again_with_whatever_body_it_tells_of(kept: Heads) -> None:
+    kept.keep(HEAD + b"one", said(), b"one")
+    assert kept.find(HEAD + b"two") == (said(), b"two")
+    assert kept.find(HEAD + b"\r\n\r") == (said(), b"\r\n\r")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD,
+        HEAD + b"tw",
+        HEAD + b"two+",
+        HEAD + b"two" + HEAD + b"two",
+        HEAD.replace(b"x", b"y") + b"two",
+        HEAD.lower() + b"two",
+        b"\r\n" + HEAD + b"two",
+        HEAD[:-4],
+        b"",
+        b"\r\n\r\n",
+    ],
+)
+def test_what_is_not_just_that_head_and_its_body_is_not_found(kept: Heads, data: bytes) -> None:
+    kept.keep(HEAD + b"one", said(), b"one")
+    assert kept.find(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        (HEAD + b"onetwo", b"one"),  # more than one request
+        (HEAD.replace(b"Host: x\r\n", b"Host: x\n") + b"one", b"one"),
+        (HEAD.replace(b"Host: x\r\n", b"Host: x\r\n y\r\n") + b"one", b"one"),  # folded
+        (HEAD.replace(b"Host: x\r\n", b"Host: x\r\n\n") + b"one", b"one"),
+        (HEAD.replace(b"\r\n\r\n", b"\n\n") + b"\r\n\r\n", b"\r\n\r\n"),
+        (b"\r\n\r\n" + HEAD + b"one", b"one"),
+        (HEAD.replace(b"x", b"x" * heads.BYTES) + b"one", b"one"),
+    ],
+)
+def test_what_might_be_read_differently_is_not_kept(kept: Heads, data: bytes, body: bytes) -> None:
+    kept.keep(data, said(), body)
+    assert not kept._heads
+
+
+def test_the_oldest_goes_first(kept: Heads) -> None:
+    for number in range(heads.MOST + 1):
+        kept.keep(HEAD.replace(b"/a", b"/%d" % number) + b"one", said(), b"one")
+    assert len(kept._heads) == heads.MOST
+    assert kept.find(HEAD.replace(b"/a", b"/0") + b"one") is None
+    assert kept.find(HEAD.replace(b"/a", b"/%d" % heads.MOST) + b"one") is not None
+
+
+# -- on a connection --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Live]:
+    with Live(request_timeout_s=0.4) as live:
+        with Wire(live) as wire:
+            for topic in (b"t", b"empty"):
+                wire.send(put("/topic", b'{"topic": "%b"}' % topic))
+                assert wire.answer()[0] == 200
+        yield live
+
+
+@pytest.fixture
+def parsed(served: Live, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What went to the parser since the head of `PUBLISH` is known."""
+    with Wire(served) as wire:
+        wire.send(PUBLISH)
+        assert wire.answer()[0] == 200
+    seen: list[bytes] = []
+    parse = LimitedProtocol.data_received
+
+    def see(protocol: LimitedProtocol, data: bytes) -> None:
+        seen.append(data)
+        parse(protocol, data)
+
+    monkeypatch.setattr(LimitedProtocol, "data_received", see)
+    return seen
+
+
+def test_who_sends_it_again_needs_no_parser(served: Live, parsed: list[bytes]) -> None:
+    with Wire(served) as wire:
+        for message in (b'"a"', b'"b"', b"nul"):
+            wire.send(PUBLISH.replace(b'"m"', message))
+            assert wire.answer()[0] == (400 if message == b"nul" else 200)
+    assert parsed == []
+    with Wire(served) as wire:
+        wire.send(PUBLISH.replace(b"Host", b"Other"))
+        assert wire.answer()[0] == 200
+    assert len(parsed) == 1
+
+
+def test_the_parser_reads_on_where_it_was(served: Live, parsed: list[bytes]) -> None:
+    pieces = PUBLISH[:30], PUBLISH[30:], PUBLISH, PUBLISH + GET_STATUS, PUBLISH, GET_STATUS, PUBLISH, PUBLISH[:-3]
+    with Wire(served) as wire:
+        for piece in pieces:
+            wire.send(piece)
+            time.sleep(0.01)
+        statuses = [wire.answer()[0] for _ in range(7)]
+        assert statuses == [200] * 7
+        wire.send(PUBLISH[-3:] + b"nonsense\r\n\r\n")
+        assert wire.answer()[0] == 200
+        assert wire.closes(3)
+    assert PUBLISH[:30] in parsed and PUBLISH[:-3] in parsed
+
+
+def test_what_looks_like_it_in_the_midst_of_another_head_belongs_to_that(served: Live, parsed: list[bytes]) -> None:
+    with Wire(served) as wire:
+        wire.send(b"GET /status HTTP/1.1\r\nX: ")
+        time.sleep(0.05)
+        wire.send(PUBLISH)
+        assert "term" in json.loads(wire.answer()[2])
+        assert not wire.closes(0.6)
+    assert PUBLISH in parsed
+
+
+def test_it_waits_for_the_answer_before(served: Live, parsed: list[bytes]) -> None:
+    with Wire(served) as wire:
+        wire.send(receive(0.2).replace(b"/t/", b"/empty/"))
+        time.sleep(0.05)
+        wire.send(PUBLISH)
+        assert json.loads(wire.answer()[2]) == {"messages": []}
+        assert wire.answer()[0] == 200
+    assert PUBLISH in parsed
+
+
+def test_time_counts_from_the_last_request_on(served: Live, parsed: list[bytes]) -> None:
+    with Wire(served) as wire:
+        wire.send(PUBLISH)
+        assert wire.answer()[0] == 200
+        assert not wire.closes(0.6), "the time for a first request is over, which has come"
+    with Wire(served) as wire:
+        wire.send(PUBLISH)
+        assert wire.answer()[0] == 200
+        wire.send(PUBLISH[:-1])
+        status, _, body = wire.answer()
+        assert (status, code(body)) == (408, "request_timeout")
+        assert wire.closes(3)
+
+
+def test_a_wish_to_close_is_kept_with_it(served: Live) -> None:
+    for _ in range(2):
+        with Wire(served) as wire:
+            wire.send(PUBLISH.replace(b"Host: x", b"Connection: close"))
+            status, headers, _ = wire.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert wire.closes(3)
