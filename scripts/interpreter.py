@@ -3,8 +3,8 @@
 Theory: how an interpreter was compiled decides more than most of what we could do: the same Python 3.11 with and
 without profile-guided optimization, which `pyenv` leaves out and distributions do not, are 1.2 times apart in what RMQ
 does (docs/performance.md). No setting tells for sure how one was built, so each is asked to do a little work. Another
-build takes the place of the one that runs this only where it is of the same version, can make environments, and is
-clearly faster. Whoever names one (`make PYTHON=…`) gets that one.
+build takes the place of the one that runs this only where packages for that fit it as well (its ABI is the same), it
+has all that RMQ needs, and it is clearly faster, twice. Whoever names one (`make PYTHON=…`) gets that one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scripts.console import Failure, quiet, say
+from scripts.console import Failure, Progress, quiet, say
 
 OLDEST = (3, 11)
 CANDIDATES = ("python3", "python3.13", "python3.12", "python3.11", "python3.14", "python")
@@ -25,12 +25,15 @@ _NEEDS = (
 )
 WORTH = 1.1
 """So many times as fast another build has to be."""
+TIMEOUT_S = 10.0
+"""For one probe, which takes 0.2 s."""
 
-_PROBE = """
-import ensurepip, sys, time, venv
+_MARK = "rmq-probe"
+_PROBE = f"""
+import ctypes, ensurepip, platform, sqlite3, ssl, sys, sysconfig, time, venv, zlib
 
 def work():
-    seen, total = {}, 0
+    seen, total = {{}}, 0
     for number in range(40_000):
         seen[number & 255] = (number, total)
         total += len(str(number)) + len(seen)
@@ -40,43 +43,61 @@ def timed():
     work()
     return time.perf_counter() - begun
 
-print(*sys.version_info[:2], min(timed() for _ in range(9)), sys.executable)
+abi = sysconfig.get_config_var("SOABI") or sys.implementation.name
+work_s = min(timed() for _ in range(9))
+print("{_MARK}", platform.python_version(), abi.replace(" ", "-"), work_s, sys.executable)
 """
 
 
 class Interpreter(NamedTuple):
-    """A Python that can make environments; `work_s`: what the work above took it at best."""
+    """A Python that can make environments. `abi`: whatever has the same takes the same packages; `work_s`: what the
+    work above took it at best."""
 
-    version: tuple[int, int]
+    version: str
+    abi: str
     work_s: float
     path: str
+
+    @property
+    def is_new_enough(self) -> bool:
+        """Whether RMQ runs on it."""
+        return tuple(int(part) for part in self.version.split(".")[:2]) >= OLDEST
 
 
 def choose() -> str:
     """Path of the Python to make the environment of. Raises Failure where there is none that is new enough."""
     if os.environ.get("PYTHON"):
         found = probe(sys.executable)
-        if found and found.version >= OLDEST:
+        if found and found.is_new_enough:
             return found.path
         raise Failure(f"{_NEEDS}, and {sys.executable} is not: name another with PYTHON=…, or none.")
-    first = _first()
-    others = (probe(path) for path in _builds(first.version))
-    rivals = [other for other in others if other and other.version == first.version]
-    best = min(rivals, key=lambda rival: rival.work_s, default=first)
-    if first.work_s < WORTH * best.work_s:
-        return first.path
-    faster = f"{first.work_s / best.work_s:.1f} times as fast as {first.path}, another build of the same version"
-    say(f"python for .venv: {best.path}, {faster} (with PYTHON={first.path} it is that one)")
+    with Progress("looking for Python") as line:
+        first = _first()
+        best = first
+        for path in _others(first):
+            line.show(path)
+            other = probe(path)
+            if other and other.abi == first.abi and other.work_s < best.work_s:
+                best = other
+        best = best if _is_faster(best, first) and _is_faster(probe(best.path), probe(first.path)) else first
+    if best is not first:
+        faster = f"{first.work_s / best.work_s:.1f} times as fast as {first.path} ({first.version})"
+        say(f"{best.path} ({best.version}) is {faster}, and taken; PYTHON={first.path} decides otherwise")
     return best.path
 
 
 def probe(path: str) -> Interpreter | None:
-    """What this Python can do; None where it cannot make environments, or is no Python."""
-    told = quiet([path, "-c", _PROBE])
-    if told is None:
-        return None
-    major, minor, work_s, executable = told.split(maxsplit=3)
-    return Interpreter((int(major), int(minor)), float(work_s), executable)
+    """What this Python can do; None where it lacks something, or is none."""
+    told = quiet([path, "-c", _PROBE], timeout_s=TIMEOUT_S) or ""
+    for line in told.splitlines():
+        words = line.split(maxsplit=4)
+        if len(words) == 5 and words[0] == _MARK and os.access(words[4], os.X_OK):
+            return Interpreter(words[1], words[2], float(words[3]), words[4])
+    return None
+
+
+def _is_faster(one: Interpreter | None, other: Interpreter | None) -> bool:
+    return one is not None and other is not None and other.work_s >= WORTH * one.work_s
 
 
 def _first() -> Interpreter:
@@ -84,16 +105,18 @@ def _first() -> Interpreter:
     for name in (sys.executable, *CANDIDATES):
         path = shutil.which(name) if name else None
         found = probe(path) if path else None
-        if found and found.version >= OLDEST:
+        if found and found.is_new_enough:
             return found
     raise Failure(f"{_NEEDS}, and none was found.")
 
 
-def _builds(version: tuple[int, int]) -> Iterator[str]:
-    """Whatever calls itself this version, or just Python, anywhere on the path."""
-    major, minor = version
-    for directory in dict.fromkeys(os.get_exec_path()):
+def _others(first: Interpreter) -> Iterator[str]:
+    """Whatever else calls itself this version, or just Python, anywhere on the path, each file once."""
+    major, minor, *_ = first.version.split(".")
+    seen = {os.path.realpath(first.path)}
+    for directory in os.get_exec_path():
         for name in (f"python{major}.{minor}", f"python{major}"):
             path = shutil.which(name, path=directory)
-            if path:
+            if path and os.path.realpath(path) not in seen:
+                seen.add(os.path.realpath(path))
                 yield path

@@ -19,7 +19,7 @@ import asyncio
 import resource
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.api.problems import CODES, Problem, problem_answer
 
@@ -50,6 +50,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._deaf = False
         self._head_bytes = self._headers_bytes = 0
+        self._earlier: RequestResponseCycle | None = None
+        """The request before the one that is arriving, where that was not answered when this one's head was over."""
         self._refusal: Problem | None = None
         self._receive_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -82,7 +84,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._deaf or self.transport.is_closing():
             return
         if self._in_head and self._head_bytes > HEADERS_BYTES:
             self._refusal = self._too_long()
@@ -90,8 +92,8 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._receiving:
             if self._receive_timer is None:
                 self._arm()
-        elif self._receive_timer is not None:
-            self._disarm()
+        elif self._receive_timer is None:
+            self._keep_alive()  # It was but an empty line, and uvicorn has stopped its timer for that.
 
     def handle_websocket_upgrade(self) -> None:
         """The connection leaves HTTP, and its limits."""
@@ -100,6 +102,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.send_400_response("")
             return
         self._disarm()
+        self._unset_keepalive_if_required()
+        self._deaf = True
         super().handle_websocket_upgrade()
 
     # Parser callbacks
@@ -128,6 +132,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is over."""
         self._in_head = False
+        self._earlier = None if self.cycle is None or self.cycle.response_complete else self.cycle
         self.begin_request()
 
     def begin_request(self) -> None:
@@ -137,12 +142,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         self._receiving = False
+        self._disarm()
         super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete and self.timeout_keep_alive_task is None:
-            # It was answered before its end (413), and data has stopped the timer that uvicorn set then.
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        self._keep_alive()  # For one that was answered before its end (413): data has stopped uvicorn's timer.
 
     def _unsupported_upgrade_warning(self) -> None:
         """An upgrade that we do not know is ignored (RFC 9110, 7.8), and nothing to fill a log with."""
@@ -157,6 +159,13 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._receive_timer is not None:
             self._receive_timer.cancel()
             self._receive_timer = None
+
+    def _keep_alive(self) -> None:
+        """Wait for the next request, but not for ever; nothing where one is under way, or somebody waits already."""
+        if self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete):
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _receive_timed_out(self) -> None:
         self._receive_timer = None
@@ -174,7 +183,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _earlier_answer_is_due(self) -> bool:
         """Whether the request before the one that is arriving has not been answered yet (pipelining)."""
-        return self._in_head and self.cycle is not None and not self.cycle.response_complete
+        earlier = self.cycle if self._in_head else self._earlier
+        return earlier is not None and not earlier.response_complete
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -210,6 +220,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._disarm()
         if self._earlier_answer_is_due():
             # It goes out first and closes the connection; a second answer would be taken for it.
+            if not self._in_head and self._earlier is not None and self.cycle is not self._earlier:
+                self.pipeline.popleft()
+                self.cycle = self._earlier
             self.cycle.keep_alive = False
             self._deaf = True
             return

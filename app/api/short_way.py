@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -46,6 +47,7 @@ class ShortCycle(RequestResponseCycle):
         """Answer it, if there still is somebody."""
         try:
             call = Call(self.scope, self.receive, self.parameters, bytes(self.body))  # type: ignore[arg-type]
+            self.body = bytearray()  # The connection has this cycle until its next request.
             answer = await self.endpoint.answer(call)
             if answer is not None and not self.disconnected:
                 assert isinstance(answer, Answer), "an answer without an end is for no hot path"
@@ -78,8 +80,8 @@ class ShortWayProtocol(LimitedProtocol):
     _arriving: ShortCycle | None = None
 
     def data_received(self, data: bytes) -> None:
-        """As ever, unless its head was read before; then begin with what has arrived whole. Not before: nothing is
-        answered within the parser."""
+        """Begin with what has arrived whole: at once where its head was read before, else behind the parser, within
+        which nothing is answered."""
         is_next = self._is_next()
         found = self.heads.find(data) if is_next else None
         if found is not None:
@@ -95,7 +97,8 @@ class ShortWayProtocol(LimitedProtocol):
                 self._step(cycle)
 
     def _is_next(self) -> bool:
-        """Whether the parser is at the end of a request of ours, which is answered, or of none."""
+        """Whether no request has begun yet, or the last one was short, too, and is answered. After one that went the
+        general way the parser may wait for anything, or for nothing more."""
         cycle = self.cycle
         if cycle is not None and not (type(cycle) is ShortCycle and cycle.response_complete):
             return False
@@ -105,14 +108,15 @@ class ShortWayProtocol(LimitedProtocol):
         self._unset_keepalive_if_required()
         if self._receive_timer is not None:
             self._disarm()
-        self.cycle = cycle = self._cycle(head.scope, head.keep_alive, head.endpoint, head.parameters)
+        self.cycle = cycle = self._cycle(head.scope, True, head.endpoint, head.parameters)
         cycle.body, cycle.more_body = body, False  # type: ignore[assignment]  # Nothing is added to it.
         cycle.message_event.set()
         self._step(cycle)
 
     def _remember(self, data: bytes, cycle: ShortCycle) -> None:
-        head = Head(cycle.scope, cycle.endpoint, cycle.parameters, cycle.keep_alive, len(cycle.body))
-        self.heads.keep(data, head, cycle.body)
+        if cycle.keep_alive:
+            head = Head(MappingProxyType(cycle.scope), cycle.endpoint, cycle.parameters, len(cycle.body))
+            self.heads.keep(data, head, cycle.body)
 
     def _step(self, cycle: ShortCycle) -> None:
         stepper = Stepper(cycle.run(), self.tasks.discard)

@@ -154,6 +154,24 @@ def test_a_connection_that_sends_nothing_is_closed_in_silence(quick: Live) -> No
         assert wire.closes(30)
 
 
+def test_an_empty_line_is_no_request_and_gains_no_time(quick: Live) -> None:
+    """Found by a review: it ended all that was waiting for the request which it is not."""
+    with Wire(quick) as wire:
+        wire.send(b"\r\n")
+        assert wire.closes(5 * TIMEOUT_S)
+
+
+def test_an_empty_line_behind_a_request_does_not_keep_the_connection_for_ever(
+    quick: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick.server.config, "timeout_keep_alive", 0.2)
+    with Wire(quick) as wire:
+        wire.send(GET_STATUS)
+        assert wire.answer()[0] == 200
+        wire.send(b"\r\n")
+        assert wire.closes(5 * TIMEOUT_S)
+
+
 def test_time_to_answer_is_not_time_to_send(quick: Live) -> None:
     with Wire(quick) as wire:
         wire.send(receive(TIMEOUT_S * 2))
@@ -172,6 +190,19 @@ def test_pipelined_requests_are_answered_in_order(quick: Live) -> None:
     with Wire(quick) as wire:
         wire.send(receive(TIMEOUT_S) + GET_STATUS + put("/message", b'{"topic":"nope","message":""}'))
         assert [wire.answer()[0] for _ in range(3)] == [200, 200, 404]
+
+
+@pytest.mark.parametrize("before", [b"", GET_STATUS])
+def test_what_is_no_request_behind_one_that_is_pending_does_not_overtake_its_answer(
+    patient: Live, before: bytes
+) -> None:
+    """Found by a review: it did, where only its body could not be read."""
+    with Wire(patient) as wire:
+        wire.send(receive(0.3) + before + b"PUT /message HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n")
+        assert json.loads(wire.answer()[2]) == {"messages": []}
+        if before:
+            assert "term" in json.loads(wire.answer()[2])
+        assert wire.closes(3)
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread(patient: Live) -> None:

@@ -117,6 +117,26 @@ def test_an_upgrade_waits_for_the_answer_before(live: Live) -> None:
     assert b"101 Switching" not in said
 
 
+def test_a_session_behind_a_request_outlives_the_time_for_the_next_one(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a review: the wait for a next request, which cannot come any more, went on, and would cut it off."""
+    monkeypatch.setattr(live.server.config, "timeout_keep_alive", 0.2)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as sock:
+        sock.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200")
+        sock.sendall(
+            b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        said = b""
+        while b"frame_bytes_max" not in said:
+            said += sock.recv(4096)
+        sock.settimeout(0.6)
+        with pytest.raises(TimeoutError):
+            sock.recv(4096)
+
+
 @pytest.mark.parametrize("last", [frame(CLOSE, b"\x03\xe8"), frame(TEXT, b"{}", mask=False), b""], ids=str)
 def test_a_client_that_goes_with_much_unread_is_cut_off_and_gives_back(live: Live, last: bytes) -> None:
     httpx.post(

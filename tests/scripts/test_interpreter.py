@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,42 +37,71 @@ def running(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(sys, "executable", path)
 
 
+def says(version: str, work_s: float, abi: str = "abi", path: str = "$0") -> str:
+    return f"echo Hello; echo rmq-probe {version} {abi} {work_s} {path}"
+
+
 def test_this_one_can_make_environments() -> None:
     found = interpreter.probe(sys.executable)
-    assert found is not None and found.version == sys.version_info[:2]
+    assert found is not None and found.is_new_enough and found.version == platform.python_version()
     assert 0 < found.work_s < 10 and Path(found.path).samefile(sys.executable)
 
 
 @pytest.mark.parametrize(
-    ("says", "is_taken"),
+    ("said", "is_taken"),
     [
-        ("echo 3 11 0.0080 $0", True),
-        ("echo 3 11 0.0095 $0", False),  # not clearly faster
-        ("echo 3 12 0.0010 $0", False),  # another version
-        ("exit 1", False),  # no `venv`, or no Python
+        (says("3.11.2", 0.0080), True),
+        (says("3.11.2", 0.0095), False),  # not clearly faster
+        (says("3.11.2", 0.0010, "pypy"), False),  # takes other packages
+        (says("3.11.2", 0.0010, path="/no/such/python"), False),
+        ("exit 1", False),  # lacks something, or is no Python
+        ("exit 0", False),
+        ("echo Python 3.11.2", False),
+        ("echo rmq-probe", False),
     ],
 )
 def test_another_build_is_taken_where_it_is_clearly_faster(
-    build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], says: str, is_taken: bool
+    build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str, is_taken: bool
 ) -> None:
-    first = build("own", "python3", "echo 3 11 0.0100 $0")
+    first = build("own", "python3", says("3.11.7", 0.0100))
     running(monkeypatch, first)
-    other = build("system", "python3.11", says)
+    other = build("system", "python3.11", said)
     assert interpreter.choose() == (other if is_taken else first)
-    assert (f"{other}, 1.2 times as fast as {first}" in capsys.readouterr().out) == is_taken
+    told = f"{other} (3.11.2) is 1.2 times as fast as {first} (3.11.7), and taken; PYTHON={first} decides otherwise"
+    assert (told in capsys.readouterr().out) == is_taken
+
+
+def test_one_that_was_faster_only_once_is_not_taken(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = build("own", "python3", says("3.11.7", 0.0100))
+    once = f'if [ -e "$0.again" ]; then {says("3.11.2", 0.0100)}; else : > "$0.again"; {says("3.11.2", 0.0010)}; fi'
+    build("system", "python3", once)
+    running(monkeypatch, first)
+    assert interpreter.choose() == first
+
+
+def test_each_file_is_asked_once_and_for_a_while(
+    build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(interpreter, "TIMEOUT_S", 0.5)
+    first = build("own", "python3", says("3.11.7", 0.0100))
+    running(monkeypatch, first)
+    hung = build("hung", "python3", f"echo asked >> {tmp_path}/asked; exec /bin/sleep 60")
+    (tmp_path / "hung" / "python3.11").symlink_to(hung)
+    assert interpreter.choose() == first
+    assert (tmp_path / "asked").read_text() == "asked\n"
 
 
 def test_the_one_that_is_named_is_taken(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = build("own", "python3", "echo 3 11 0.0100 $0")
-    build("system", "python3", "echo 3 11 0.0010 $0")
+    first = build("own", "python3", says("3.11.7", 0.0100))
+    build("system", "python3", says("3.11.2", 0.0010))
     running(monkeypatch, first)
     monkeypatch.setenv("PYTHON", first)
     assert interpreter.choose() == first
 
 
 def test_one_that_is_too_old_gives_way_but_not_where_it_is_named(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = build("old", "python3", "echo 3 9 0.0010 $0")
-    new = build("new", "python3.12", "echo 3 12 0.0100 $0")
+    old = build("old", "python3", says("3.9.18", 0.0010, "abi-39"))
+    new = build("new", "python3.12", says("3.12.1", 0.0100))
     running(monkeypatch, old)
     assert interpreter.choose() == new
     monkeypatch.setenv("PYTHON", old)
@@ -80,6 +110,6 @@ def test_one_that_is_too_old_gives_way_but_not_where_it_is_named(build: Build, m
 
 
 def test_without_any_it_says_what_to_do(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    running(monkeypatch, build("old", "python3", "echo 3 9 0.0010 $0"))
+    running(monkeypatch, build("old", "python3", says("3.9.18", 0.0010)))
     with pytest.raises(Failure, match=r"needs Python 3\.11 or newer.*python3-venv.*none was found"):
         interpreter.choose()
