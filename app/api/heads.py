@@ -2,12 +2,14 @@
 
 Theory: a client sends the same head again and again, and to parse it is a third of what a publish costs in HTTP
 (docs/performance.md). What a head says follows from its bytes alone. So the bytes of one are kept beside what they say,
-and whoever sends them again, with a body of the length that they tell, needs no parser. Where each head is another, as
-with a key for each request, or lengths without end, nothing is gained, and a tenth of HTTP's time is lost.
+and whoever sends them again, with a body of the length that they tell, needs no parser. Where each head is another,
+such as with lengths without end, nothing is gained.
 
 Rules of this file: a head is kept only where the parser has found its end and its body just where `find` would look for
 them, and, as a second fence, where each of its lines ends with CRLF and is a header of its own. None is kept that ends
-the connection, since the parser has to know of that. Heads are few and short; the oldest goes first.
+the connection, since the parser has to know of that, and none with a header that is another each time. There is room
+for so many, of so many headers; then the oldest gives way, but only to a few of those that come: else more heads in
+turn than there is room for would each be gone before they come again.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from typing import Any, NamedTuple
 
 from app.api.endpoint import Endpoint
 
-MOST, BYTES = 256, 1024
-"""Heads that are kept, and how long each of them may be."""
+MOST, BYTES, HEADERS = 2048, 1024, 16
+"""Heads that are kept, some 3 KB of memory each, and how long each of them may be."""
+FEW = 16
+"""Where there is no room, one of so many gets some."""
+_ONCE = frozenset((b"idempotency-key", b"traceparent", b"x-request-id"))
 _END = b"\r\n\r\n"
 
 
@@ -36,6 +41,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
+        self._came = 0
 
     def find(self, data: bytes) -> tuple[Head, bytes] | None:
         """What the head says that these bytes begin with, and the body that is all of the rest."""
@@ -45,10 +51,15 @@ class Heads:
 
     def keep(self, data: bytes, head: Head, body: bytes | bytearray) -> None:
         """These bytes were parsed, as one request with this head and this body."""
-        end = data.find(_END, 0, BYTES) + len(_END)
-        lines = len(head.scope["headers"]) + 2
+        end, headers = data.find(_END, 0, BYTES) + len(_END), head.scope["headers"]
+        lines = len(headers) + 2
         if data[end:] != body or data.count(b"\r\n", 0, end) != lines or data.count(b"\n", 0, end) != lines:
             return
+        if len(headers) > HEADERS or not _ONCE.isdisjoint([name for name, _ in headers]):
+            return
         if len(self._heads) >= MOST:
+            self._came += 1
+            if self._came % FEW:
+                return
             del self._heads[next(iter(self._heads))]
         self._heads[data[:end]] = head

@@ -75,12 +75,40 @@ def test_what_might_be_read_differently_is_not_kept(kept: Heads, data: bytes, bo
     assert not kept._heads
 
 
-def test_the_oldest_goes_first(kept: Heads) -> None:
-    for number in range(heads.MOST + 1):
-        kept.keep(HEAD.replace(b"/a", b"/%d" % number) + b"one", said(), b"one")
-    assert len(kept._heads) == heads.MOST
-    assert kept.find(HEAD.replace(b"/a", b"/0") + b"one") is None
-    assert kept.find(HEAD.replace(b"/a", b"/%d" % heads.MOST) + b"one") is not None
+def numbered(number: int) -> bytes:
+    return HEAD.replace(b"/a", b"/%d" % number) + b"one"
+
+
+def test_where_there_is_no_room_the_oldest_gives_way_to_few(kept: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MOST", 8)
+    for number in range(8 + heads.FEW):
+        kept.keep(numbered(number), said(), b"one")
+    there = [number for number in range(8 + heads.FEW) if kept.find(numbered(number))]
+    assert there == [1, 2, 3, 4, 5, 6, 7, 7 + heads.FEW]
+
+
+def test_of_more_in_turn_than_there_is_room_for_many_are_found(kept: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "MOST", 80)
+    found = 0
+    for _ in range(10):
+        for number in range(100):
+            found += kept.find(numbered(number)) is not None
+            kept.keep(numbered(number), said(), b"one")
+    assert found > 9 * 50
+
+
+@pytest.mark.parametrize("name", [b"idempotency-key", b"traceparent", b"x-request-id"])
+def test_what_is_another_each_time_is_not_kept(kept: Heads, name: bytes) -> None:
+    once = Head({"headers": [(b"host", b"x"), (name, b"1")]}, said().endpoint, (), 3)
+    kept.keep(HEAD + b"one", once, b"one")
+    assert not kept._heads
+
+
+def test_what_has_many_headers_is_not_kept(kept: Heads) -> None:
+    for count in (heads.HEADERS, heads.HEADERS + 1):
+        data = b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * count + b"\r\n"
+        kept.keep(data, said(0, count), b"")
+        assert (kept.find(data) is not None) == (count == heads.HEADERS)
 
 
 # -- on a connection --------------------------------------------------------------------------------------------
