@@ -21,9 +21,9 @@ def now() -> str:
 
 def head(time: str, runs: int, names: Mapping[str, str], notes: Sequence[str]) -> Head:
     """The head of the report of what was begun at that time, by the command line of this process."""
-    python = f"Python {platform.python_version()} ({os.path.realpath(sys.executable)})"
-    versions = f"{python}, SQLite {sqlite3.sqlite_version}; {runs} runs"
-    return Head(time, f"python -m bench {shlex.join(sys.argv[1:])}".strip(), _machine(), versions, names, notes)
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; {runs} runs"
+    command = f"python -m bench {shlex.join(sys.argv[1:])}".strip()
+    return Head(time, command, _machine(), versions, os.path.realpath(sys.executable), names, notes)
 
 
 def _machine() -> str:

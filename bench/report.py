@@ -40,19 +40,25 @@ COLUMNS = {
 
 
 class Head(NamedTuple):
-    """Where and how it was measured. `names`: of the peers, by key; `notes`: what was left out, and why."""
+    """Where and how it was measured. `python`: the path of the one that ran it all; `names`: of the peers, by key;
+    `notes`: what was left out, and why."""
 
     time: str
     command: str
     machine: str
     versions: str
+    python: str
     names: Mapping[str, str]
     notes: Sequence[str] = ()
+
+    def lines(self) -> str:
+        """What a report begins with."""
+        return f"`{self.command}`, {self.time}  \n{self.machine}  \n{self.versions}; {self.python}"
 
 
 def markdown(head: Head, figures: Figures) -> str:
     """The whole report."""
-    parts = [f"`{head.command}`, {head.time}  \n{head.machine}  \n{head.versions}"]
+    parts = [head.lines()]
     parts += [f"Left out: {note}" for note in head.notes]
     parts += ["\n".join(lines) for lines in (_rates(figures), _others(figures), _peers(head, figures)) if lines]
     return "\n\n".join(parts) + "\n"

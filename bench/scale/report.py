@@ -47,7 +47,7 @@ def _of(sweep: Sweep, samples: Samples) -> Iterator[tuple[Place, list[Sample]]]:
 
 def markdown(head: Head, samples: Samples) -> str:
     """The tables."""
-    parts = [f"`{head.command}`, {head.time}  \n{head.machine}  \n{head.versions}"]
+    parts = [head.lines()]
     parts += head.notes
     for sweep in SWEEPS:
         rows = [_row(place, found) for place, found in _of(sweep, samples)]

@@ -22,7 +22,7 @@ from bench.websocket import frame
 from tests.bench.made import Made, clock
 
 NAMED = {"rmq": "RMQ", "etcd": "etcd"}
-HEAD = Head("2026-01-31 12:00:00", "python -m bench", "a machine", "Python", NAMED, ["no NATS"])
+HEAD = Head("2026-01-31 12:00:00", "python -m bench", "a machine", "Python", "/usr/bin/python3", NAMED, ["no NATS"])
 
 
 def some(**values: list[float]) -> Figures:

@@ -37,7 +37,10 @@ from bench.scale.sweeps import (
 from scripts import testing
 from tests.bench.made import Made, clock
 
-HEAD = Head("2026-01-31 12:00:00", "python -m bench --scale", "a machine", "Python; 3 runs", {}, ["The term rose."])
+HEAD = Head(
+    "2026-01-31 12:00:00", "python -m bench --scale", "a machine", "Python; 3 runs", "/usr/bin/python3", {},
+    ["The term rose."],
+)  # fmt: skip
 FOUND = Sample(1000, 5, 0.9, 0.7, 0.2, 1.9)
 
 
