@@ -24,6 +24,7 @@ MOST, BYTES, HEADERS = 2048, 1024, 16
 FEW = 16
 """Where there is no room, one of so many gets some."""
 _ONCE = frozenset((b"idempotency-key", b"traceparent", b"x-request-id"))
+"""Headers that differ from request to request."""
 _END = b"\r\n\r\n"
 
 
