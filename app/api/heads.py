@@ -46,13 +46,13 @@ class Heads:
 
     def find(self, data: bytes) -> tuple[Head, bytes] | None:
         """What the head says that these bytes begin with, and the body that is all of the rest."""
-        end = data.find(_END, 0, BYTES) + len(_END)
+        end = _end(data)
         head = self._heads.get(data[:end])
         return (head, data[end:]) if head is not None and len(data) - end == head.body_bytes else None
 
     def keep(self, data: bytes, head: Head, body: bytes | bytearray) -> None:
         """These bytes were parsed, as one request with this head and this body."""
-        end, headers = data.find(_END, 0, BYTES) + len(_END), head.scope["headers"]
+        end, headers = _end(data), head.scope["headers"]
         lines = len(headers) + 2
         if data[end:] != body or data.count(b"\r\n", 0, end) != lines or data.count(b"\n", 0, end) != lines:
             return
@@ -64,3 +64,8 @@ class Heads:
                 return
             del self._heads[next(iter(self._heads))]
         self._heads[data[:end]] = head
+
+
+def _end(data: bytes) -> int:
+    """Where the head is over; where it is not, or is long, a place at which none ever was."""
+    return data.find(_END, 0, BYTES) + len(_END)

@@ -47,9 +47,19 @@ def handshake(live: Live, *lines: str, body: bytes = b"") -> socket.socket:
     return sock
 
 
+UPGRADE = (
+    b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 def opened(live: Live) -> socket.socket:
     """A session, its hello read."""
-    sock = handshake(live)
+    return hello(handshake(live))
+
+
+def hello(sock: socket.socket) -> socket.socket:
+    """The session for which a handshake was sent, its hello read."""
     said = b""
     while b"frame_bytes_max" not in said:
         said += sock.recv(4096)
@@ -108,11 +118,7 @@ def test_an_upgrade_waits_for_the_answer_before(live: Live) -> None:
     with socket.create_connection(("127.0.0.1", live.port), timeout=10) as sock:
         body = b'{"wait_s": 0.5}'
         path = "POST /v1/topics/t/messages:receive HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        upgrade = (
-            b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        sock.sendall(f"{path}Content-Length: {len(body)}\r\n\r\n".encode() + body + upgrade)
+        sock.sendall(f"{path}Content-Length: {len(body)}\r\n\r\n".encode() + body + UPGRADE)
         said = rest(sock)
     assert b"101 Switching" not in said
 
@@ -125,14 +131,8 @@ def test_a_session_behind_a_request_outlives_the_time_for_the_next_one(
     with socket.create_connection(("127.0.0.1", live.port), timeout=10) as sock:
         sock.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
-        sock.sendall(
-            b"GET /v1/session HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        said = b""
-        while b"frame_bytes_max" not in said:
-            said += sock.recv(4096)
-        sock.settimeout(0.6)
+        sock.sendall(UPGRADE)
+        hello(sock).settimeout(0.6)
         with pytest.raises(TimeoutError):
             sock.recv(4096)
 
