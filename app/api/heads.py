@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from app.api.endpoint import Endpoint
 
-MOST, BYTES, HEADERS = 2048, 1024, 16
-"""Heads that are kept, some 3 KB of memory each, and how long each of them may be."""
+MOST, BYTES, HEADERS = 16_384, 1024, 16
+"""Heads that are kept, some 2 KB of memory each, and how long each of them may be."""
 FEW = 16
 """Where there is no room, one of so many gets some."""
 _ONCE = frozenset((b"idempotency-key", b"traceparent", b"x-request-id"))

@@ -27,7 +27,7 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 LISTED_TOPICS = 100
 """Topics with a line of their own; the rest is in the total."""
 RATE_SECONDS = 10
-RATED_TOPICS = 4096
+RATED_TOPICS = 16_384
 """Topics whose rates are known at once."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

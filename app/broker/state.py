@@ -20,7 +20,8 @@ from app.broker.handed import Handed
 TOPICS_CACHED = 16_384
 """About 1 KB each. To read one again costs as much as a publish."""
 ROW_BYTES = 512
-"""What any row counts for: 4,096 of them make a long transaction, of 256 MiB at most; 10 MB is what was seen."""
+"""What any row counts for: 4,096 of them make a long transaction, of 256 MiB at most; 10 MB is what was seen. Of many
+topics there are more, but not many more pages."""
 LANES = 10
 """Priorities. The first id is this number, so that the lane of a group, which is an id, is none of them."""
 NEVER_MS = 1 << 62

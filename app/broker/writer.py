@@ -6,6 +6,10 @@ restart applies it again. So the transaction ends when so many entries, or so ma
 anybody looks at the files: a checkpoint, a copy, a close. Queries use the same connection, and see what it has; those
 that read the numbers in their tables have them put there first (`flush`).
 
+A topic that changed costs a commit a row, and a page of the index in which its messages stand, however often it
+changed. So where many did, the transaction goes on until each has had several entries; but not where there are so many
+that the same one hardly comes again.
+
 An error undoes the transaction, and with it entries that have long been answered. It may be anybody's: SQLite ends a
 transaction also where a query runs out of disk. So entries are kept until the commit, and whoever comes next has them
 applied again before he looks (`repair`): there is a transaction if and only if there are entries to commit. The bound
@@ -26,6 +30,8 @@ from app.broker.state import State
 
 ENTRIES, CHANGED_BYTES = 1000, 2 << 20
 """In one transaction, give or take those of one apply; see `State.changed`."""
+TOPIC_ENTRIES, TOPIC_BYTES, TOPICS = 8, 6 << 10, 2000
+"""Of so many for each topic that changed a transaction may be, where that is more; and of changes in so many topics."""
 
 
 class Writer:
@@ -47,7 +53,7 @@ class Writer:
             if not self._uncommitted:
                 self.state.sql.execute("BEGIN IMMEDIATE")
             answers = [apply_one(self.state, item) for item in items]
-            is_long = len(self._uncommitted) + len(items) >= ENTRIES or self.state.changed_bytes >= CHANGED_BYTES
+            is_long = self._is_long(len(self._uncommitted) + len(items))
             if is_long:
                 self._commit()
         if is_long:
@@ -55,6 +61,15 @@ class Writer:
         else:
             self._uncommitted += items
         return answers
+
+    def _is_long(self, entries: int) -> bool:
+        topics = len(self.state.touched)
+        most_bytes = max(CHANGED_BYTES, TOPIC_BYTES * topics)
+        return (
+            entries >= max(ENTRIES, TOPIC_ENTRIES * topics)
+            or self.state.changed_bytes >= most_bytes
+            or topics >= TOPICS
+        )
 
     def commit(self) -> None:
         """Put all that was applied into the files. Raises StateFull: it is as applied as before, and not there yet."""

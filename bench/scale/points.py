@@ -53,12 +53,13 @@ async def measure(cluster: LocalCluster, setting: Setting, seconds: float) -> Sa
     leader = cluster.wait_for_leader()
     paths = [f"/v1/topics/t{number}" for number in range(setting.topics)]
     body = json.dumps({"body": "x" * setting.size}).encode()
-    created = iter([request_bytes("PUT", path, b"{}") for path in paths])
+    made = paths + [f"/v1/topics/idle{number}" for number in range(setting.idle)]
+    created = iter([request_bytes("PUT", path, b"{}") for path in made])
     messages = itertools.cycle([request_bytes("POST", f"{path}/messages", body) for path in paths])
     connections = [await Connection.open("127.0.0.1", cluster.ports[leader]) for _ in range(setting.clients)]
     try:
         async with asyncio.timeout(LIMIT_S + seconds):
-            await publish([Sender(each, created) for each in connections], 1, LIMIT_S, most=len(paths))
+            await publish([Sender(each, created) for each in connections], 1, LIMIT_S, most=len(made))
             clients = [Sender(each, messages) for each in connections]
             await publish(clients, 1, WARM_S)
             meter = Meter(cluster, leader)

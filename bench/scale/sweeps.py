@@ -10,11 +10,13 @@ PUBLISH, TAKE = "publish", "receive + ack"
 
 
 class Setting(NamedTuple):
-    """`clients` publish messages of `size` bytes, each awaits its own, to so many topics in turn, on so many nodes."""
+    """`clients` publish messages of `size` bytes, each awaits its own, to so many topics in turn, while `idle` others
+    are there, on so many nodes."""
 
     clients: int = 64
     size: int = 100
     topics: int = 1
+    idle: int = 0
     nodes: int = 3
 
 
@@ -43,6 +45,7 @@ SWEEPS = (
           (10, 100, 1000, 10_000, 100_000, 1_000_000), "B", Setting(clients=16)),
     BACKLOG,
     Sweep("topics", "Topics (64 clients, 100 B, topic after topic)", "topics", (1, 10, 100, 1000, 10_000)),
+    Sweep("idle", "Topics that nobody uses (64 clients, 100 B, to one more)", "topics", (0, 100, 1000, 10_000)),
     Sweep("nodes", "Nodes (64 clients, 100 B)", "nodes", (1, 3, 5, 7)),
 )  # fmt: skip
 BY_KEY = {sweep.key: sweep for sweep in SWEEPS}

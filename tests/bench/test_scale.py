@@ -99,7 +99,9 @@ class Asked:
         self.is_open = False
 
 
-def test_a_point_makes_its_topics_once_and_publishes_to_them_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_makes_its_topics_once_and_publishes_in_turn_to_those_that_are_not_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[bytes] = []
     opened: list[Asked] = []
 
@@ -113,10 +115,11 @@ def test_a_point_makes_its_topics_once_and_publishes_to_them_in_turn(monkeypatch
     monkeypatch.setattr(points, "Meter", lambda cluster, leader: spent)
     monkeypatch.setattr(loads, "time", clock())
     cluster: Any = SimpleNamespace(wait_for_leader=lambda: 1, ports=[7000, 7001, 7002])
-    found = asyncio.run(points.measure(cluster, Setting(clients=8, topics=3, size=10), 0.5))
+    found = asyncio.run(points.measure(cluster, Setting(clients=8, topics=3, idle=2, size=10), 0.5))
     assert found.rate > 0 and found[2:] == (0.5, 0.25, 0.125, 1)
-    assert asked[:3] == [request_bytes("PUT", f"/v1/topics/t{number}", b"{}") for number in range(3)]
-    counts = Counter(asked[3:])
+    names = ["t0", "t1", "t2", "idle0", "idle1"]
+    assert asked[:5] == [request_bytes("PUT", f"/v1/topics/{name}", b"{}") for name in names]
+    counts = Counter(asked[5:])
     assert len(counts) == 3 and max(counts.values()) - min(counts.values()) <= 1
     assert all(request.endswith(b'{"body": "xxxxxxxxxx"}') for request in counts)
     assert len(opened) == 8 and not any(each.is_open for each in opened)
@@ -238,7 +241,7 @@ def test_an_election_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "sentence"),
     [
         ("--scale --peers etcd", "--scale measures RMQ alone: leave --peers away."),
-        ("--scale --only cpu", "--only, with --scale, knows clients, size, backlog, topics, nodes, not cpu."),
+        ("--scale --only cpu", "--only, with --scale, knows clients, size, backlog, topics, idle, nodes, not cpu."),
         ("--only size", "--only knows memory, cpu, rates, failover, backlog, polls, waiting, not size."),
         ("--peers kafka", "--peers knows rabbitmq, nats, etcd, pysyncobj, not kafka."),
         ("--pictures x", "--pictures belongs to --scale."),
@@ -258,7 +261,7 @@ def test_defaults_are_of_what_is_measured() -> None:
     assert (usual.runs, usual.seconds, usual.backlog) == (5, 3, 1_000_000)
     assert (scaled.runs, scaled.seconds, scaled.backlog) == (3, 2, 10_000_000)
     assert "waiting" in usual.only and "waiting" not in options(["--peers", "etcd"], "").only
-    assert scaled.only == ["clients", "size", "backlog", "topics", "nodes"]
+    assert scaled.only == ["clients", "size", "backlog", "topics", "idle", "nodes"]
     assert options(["--scale", "--only", "topics", "--runs", "1"], "").only == ["topics"]
 
 

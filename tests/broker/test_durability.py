@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -74,21 +75,61 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert state_hash == hashes[str(index)] == machine.audit()
 
 
+def committed_index(path: str) -> int:
+    """Up to which entry the files know the state."""
+    with closing(files.connect(path)) as other:
+        return decode_numbers(other.execute("SELECT numbers FROM hot WHERE id = 0").fetchall()[0][0]).applied_index
+
+
 def test_much_that_changed_is_committed_sooner(path: str, stored: Feed) -> None:
     """What an error makes the machine do again, and a start, stays small, and so does SQLite's cache."""
-
-    def committed() -> int:
-        with closing(files.connect(path)) as other:
-            return decode_numbers(other.execute("SELECT numbers FROM hot WHERE id = 0").fetchall()[0][0]).applied_index
-
-    before = committed()
+    before = committed_index(path)
     for _ in range(3):
         stored.publish(b"x" * (writer.CHANGED_BYTES // 4))
-    assert committed() == before < stored.machine.applied_index
+    assert committed_index(path) == before < stored.machine.applied_index
     stored.publish(b"x" * (writer.CHANGED_BYTES // 4))
-    assert committed() == stored.machine.applied_index
+    assert committed_index(path) == stored.machine.applied_index
     stored.publish(b"")
-    assert committed() == stored.machine.applied_index - 1
+    assert committed_index(path) == stored.machine.applied_index - 1
+
+
+@pytest.mark.parametrize(
+    ("topics", "entries"), [(1, 8), (2, 8), (4, 12), (5, 15), (6, 6), (9, 6)], ids=lambda count: str(count)
+)
+def test_where_many_topics_change_a_commit_waits_for_several_entries_of_each(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int, entries: int
+) -> None:
+    """But not where the same topic hardly comes again."""
+    names = [f"t{number}" for number in range(topics)]
+    for name in names:
+        stored.create(name)
+    stored.machine.checkpoint()
+    for bound, value in (("ENTRIES", 8), ("TOPIC_ENTRIES", 3), ("TOPICS", 6)):
+        monkeypatch.setattr(writer, bound, value)
+    before = stored.machine.applied_index
+    for name, _ in zip(itertools.cycle(names), range(entries - 1), strict=False):
+        stored.publish(b"", topic=name)
+    assert committed_index(path) == before
+    stored.publish(b"", topic=names[(entries - 1) % topics])
+    assert committed_index(path) == before + entries
+
+
+@pytest.mark.parametrize("topics", [1, 2, 5])
+def test_where_many_topics_change_a_commit_waits_for_some_bytes_of_each(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int
+) -> None:
+    names = [f"t{number}" for number in range(topics)]
+    for name in names:
+        stored.create(name)
+    stored.machine.checkpoint()
+    monkeypatch.setattr(writer, "CHANGED_BYTES", 3000)
+    monkeypatch.setattr(writer, "TOPIC_BYTES", 3000)
+    before = stored.machine.applied_index
+    for name, _ in zip(itertools.cycle(names), range(3 * topics - 1), strict=False):
+        stored.publish(b"x" * 500, topic=name)
+    assert committed_index(path) == before
+    stored.publish(b"x" * 500, topic=names[-1])
+    assert committed_index(path) == before + 3 * topics, "each counts for its own size and ROW_BYTES"
 
 
 def synced_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
