@@ -25,6 +25,7 @@ from bench.scale import report as scaled
 from bench.scale import run as scale
 from bench.scale.sweeps import Samples
 from bench.waiting import waiting
+from bench.worn import worn
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         "backlog": lambda cluster: backlog(cluster, wanted.backlog),
         "polls": lambda cluster: polls(cluster, wanted.pairs, wanted.seconds),
         "waiting": lambda cluster: waiting(cluster, wanted.backlog, wanted.pairs),
+        "worn": lambda cluster: worn(cluster, wanted.pairs),
     }
     for name in MORE:
         if name in wanted.only:

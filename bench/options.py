@@ -10,7 +10,7 @@ from bench.peers.choice import NAMES
 from bench.rounds import PARTS
 from bench.scale.sweeps import BY_KEY
 
-MORE = ("backlog", "polls", "waiting")
+MORE = ("backlog", "polls", "waiting", "worn")
 
 
 def options(arguments: list[str] | None, about: str | None) -> argparse.Namespace:
@@ -48,7 +48,7 @@ def _parser(about: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--backlog", type=int, help="messages that wait (default 1000000); with --scale at most (default 10000000)"
     )
-    parser.add_argument("--pairs", type=int, default=5, help="turns of a full and an empty topic (default 5)")
+    parser.add_argument("--pairs", type=int, default=5, help="turns of two, as a full and an empty topic (default 5)")
     parts, sweeps = ", ".join([*PARTS, *MORE]), ", ".join(BY_KEY)
     parser.add_argument(
         "--only", action="append", default=[], metavar="PART",
