@@ -82,7 +82,7 @@ def _add(
     numbers.claims += 1
     numbers.claims_bytes += claim.size_bytes()
     state.rows_digest += row_digest(claim)
-    state.changed(claim.size_bytes())
+    state.came(claim.size_bytes())
     _sweep(state)
 
 

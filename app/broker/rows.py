@@ -6,7 +6,7 @@ its columns as SQLite gives them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from app.broker.digest import bytes_digest, encode_row
@@ -42,7 +42,7 @@ class Table:
             state.sql.execute(self._insert, rows[0])
         else:
             state.sql.executemany(self._insert, rows)
-        self._count(state, topic, rows, 1)
+        self._count(state, topic, rows, 1, state.came)
         state.touch(topic)
 
     def delete(self, state: State, topic: Topic, *rows: Row) -> None:
@@ -53,7 +53,7 @@ class Table:
         else:
             state.sql.executemany(self._delete, keys)
         assert state.sql.rowcount == len(rows), (self._name, keys)
-        self._count(state, topic, rows, -1)
+        self._count(state, topic, rows, -1, state.changed)
         state.touch(topic)
 
     def update(self, state: State, topic: Topic, old: Row, new: Row) -> None:
@@ -61,14 +61,16 @@ class Table:
         assert old[: self._keys] == new[: self._keys]
         state.sql.execute(self._update, (*new[self._keys :], *new[: self._keys]))
         assert state.sql.rowcount == 1, (self._name, old)
-        self._count(state, topic, (old,), -1)
-        self._count(state, topic, (new,), 1)
+        self._count(state, topic, (old,), -1, state.changed)
+        self._count(state, topic, (new,), 1, state.changed)
         state.touch(topic)
 
-    def _count(self, state: State, topic: Topic, rows: Iterable[Row], sign: int) -> None:
+    def _count(
+        self, state: State, topic: Topic, rows: Iterable[Row], sign: int, note: Callable[[int], None]
+    ) -> None:  # fmt: skip
         for row in rows:
             encoded = self._encoded(row)
-            state.changed(len(encoded))
+            note(len(encoded))
             topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * bytes_digest(encoded)
 
     def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:

@@ -20,8 +20,7 @@ from app.broker.handed import Handed
 TOPICS_CACHED = 16_384
 """About 1 KB each. To read one again costs as much as a publish."""
 ROW_BYTES = 512
-"""What any row counts for: 4,096 of them make a long transaction, of 256 MiB at most; 10 MB is what was seen. Of many
-topics there are more, but not many more pages."""
+"""What any row counts for, beside its own size: 4,096 of them make a long transaction."""
 LANES = 10
 """Priorities. The first id is this number, so that the lane of a group, which is an id, is none of them."""
 NEVER_MS = 1 << 62
@@ -181,8 +180,8 @@ class State:
         self.woken: dict[str, None] = {}
         """Topics that went, or in which something became ready to be handed out, in this apply, in that order."""
         self.handed = Handed()
-        self.changed_bytes = 0
-        """By `changed`, in this transaction."""
+        self.came_bytes = self.changed_bytes = 0
+        """By `came` and `changed`, in this transaction."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None
         """The pack that was read last, and its messages as rows (`packs`)."""
         self.is_asked = True
@@ -284,9 +283,13 @@ class State:
         ).fetchall()
         return min((due_ms for (due_ms,) in found if due_ms is not None), default=NEVER_MS)
 
+    def came(self, size_bytes: int) -> None:
+        """A row of that size came, beside the one before, but for a page of an index that is its topic's."""
+        self.came_bytes += ROW_BYTES + size_bytes
+
     def changed(self, size_bytes: int, rows: int = 1) -> None:
-        """Rows of that size together came or went, which makes the transaction longer: by four pages or so each, if all
-        its places in the table and its indexes are somewhere else than those before, and by their own size."""
+        """Rows of that size together went, or changed. Where they are is anywhere: four pages or so each, in the table
+        and its indexes."""
         self.changed_bytes += rows * ROW_BYTES + size_bytes
 
     def touch(self, topic: Topic) -> None:

@@ -6,14 +6,14 @@ restart applies it again. So the transaction ends when so many entries, or so ma
 anybody looks at the files: a checkpoint, a copy, a close. Queries use the same connection, and see what it has; those
 that read the numbers in their tables have them put there first (`flush`).
 
-A topic that changed costs a commit a row, and a page of the index in which its messages stand, however often it
-changed. So where many did, the transaction goes on until each has had several entries; but not where there are so many
-that the same one hardly comes again.
+A topic that changed costs a commit a row, however often it changed, and messages that came to it a page of an index. So
+where many topics changed the transaction goes on until each has had several entries; but not where there are so many
+that the same one hardly comes again, nor for rows that go or change, of which each may be a few pages of its own.
 
 An error undoes the transaction, and with it entries that have long been answered. It may be anybody's: SQLite ends a
 transaction also where a query runs out of disk. So entries are kept until the commit, and whoever comes next has them
-applied again before he looks (`repair`): there is a transaction if and only if there are entries to commit. The bound
-on bytes keeps that small, and SQLite keeps as much in memory (`files.SPILL_KIB`), so that to apply again needs no disk.
+applied again before he looks (`repair`): there is a transaction if and only if there are entries to commit. The bounds
+keep that small, and SQLite keeps as much in memory (`files.SPILL_KIB`), so that to apply again needs no disk.
 Should it fail nevertheless, nobody is told anything until it succeeds.
 """
 
@@ -31,7 +31,9 @@ from app.broker.state import State
 ENTRIES, CHANGED_BYTES = 1000, 2 << 20
 """In one transaction, give or take those of one apply; see `State.changed`."""
 TOPIC_ENTRIES, TOPIC_BYTES, TOPICS = 8, 6 << 10, 2000
-"""Of so many for each topic that changed a transaction may be, where that is more; and of changes in so many topics."""
+"""So much for each topic that changed since the last `flush`, where that is more; and in so many topics."""
+KEPT_BYTES = 16 << 20
+"""Of commands, which may be large and change little."""
 
 
 class Writer:
@@ -43,6 +45,8 @@ class Writer:
         """Up to here all is in the files."""
         self._connection, self._committed = connection, committed
         self._uncommitted: list[Item] = []
+        self._kept_bytes = 0
+        """Of the commands in it, and of some that failed."""
         self._is_sound = True
         """The state is as applied: no error has come between, or all was done again since."""
 
@@ -53,6 +57,7 @@ class Writer:
             if not self._uncommitted:
                 self.state.sql.execute("BEGIN IMMEDIATE")
             answers = [apply_one(self.state, item) for item in items]
+            self._kept_bytes += sum(len(item.command or b"") for item in items)
             is_long = self._is_long(len(self._uncommitted) + len(items))
             if is_long:
                 self._commit()
@@ -63,12 +68,13 @@ class Writer:
         return answers
 
     def _is_long(self, entries: int) -> bool:
-        topics = len(self.state.touched)
-        most_bytes = max(CHANGED_BYTES, TOPIC_BYTES * topics)
+        state, topics = self.state, len(self.state.touched)
         return (
             entries >= max(ENTRIES, TOPIC_ENTRIES * topics)
-            or self.state.changed_bytes >= most_bytes
             or topics >= TOPICS
+            or state.changed_bytes >= CHANGED_BYTES
+            or state.changed_bytes + state.came_bytes >= max(CHANGED_BYTES, TOPIC_BYTES * topics)
+            or self._kept_bytes >= KEPT_BYTES
         )
 
     def commit(self) -> None:
@@ -106,9 +112,9 @@ class Writer:
         self.state.sql.execute("COMMIT")
 
     def _after_commit(self) -> None:
-        self._uncommitted = []
+        self._uncommitted, self._kept_bytes = [], 0
         self.committed_index = self.state.numbers.applied_index
-        self.state.changed_bytes = 0
+        self.state.came_bytes = self.state.changed_bytes = 0
         self._committed()
 
     @contextmanager

@@ -26,7 +26,7 @@ def feed() -> Iterator[Feed]:
 def commit_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each apply is committed at once."""
     monkeypatch.setattr(writer, "ENTRIES", 1)
-    monkeypatch.setattr(writer, "TOPIC_ENTRIES", 1)
+    monkeypatch.setattr(writer, "TOPIC_ENTRIES", 0)
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ def all_bounds_small() -> Iterator[None]:
         patch.setattr(writer, "TOPIC_ENTRIES", 5)
         patch.setattr(writer, "TOPIC_BYTES", 700)
         patch.setattr(writer, "TOPICS", 3)
+        patch.setattr(writer, "KEPT_BYTES", 3000)
         patch.setattr(upkeep, "FREE_PAGES_KEPT", 0)
         patch.setattr(upkeep, "WAL_BACKFILL_BYTES", 100_000)
         patch.setattr(upkeep, "WAL_KEPT_BYTES", 0)

@@ -17,8 +17,20 @@ from pathlib import Path
 
 import pytest
 
-from app.broker import Item, Machine, SnapshotAbandoned, StateDamaged, StateInUse, files, upkeep, writer
+from app.broker import (
+    Item,
+    Machine,
+    SnapshotAbandoned,
+    StateDamaged,
+    StateInUse,
+    files,
+    schema,
+    state,
+    upkeep,
+    writer,
+)
 from app.broker.commands import DeleteTopic, NewMessage, Publish, Receive, encode
+from app.broker.results import Refused
 from app.broker.state import decode_numbers
 from tests.broker.feed import Feed
 
@@ -130,6 +142,48 @@ def test_where_many_topics_change_a_commit_waits_for_some_bytes_of_each(
     assert committed_index(path) == before
     stored.publish(b"x" * 500, topic=names[-1])
     assert committed_index(path) == before + 3 * topics, "each counts for its own size and ROW_BYTES"
+
+
+@pytest.mark.parametrize("topics", [1, 5])
+def test_rows_that_go_make_a_transaction_long_in_however_many_topics(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int
+) -> None:
+    """They lie anywhere. A review found a transaction of 338 MB of pages, where messages of 2,000 topics were over."""
+    names = [f"t{number}" for number in range(topics)]
+    for name in names:
+        stored.create(name)
+        for _ in range(3):
+            stored.publish(b"x" * 500, topic=name)
+    stored.machine.checkpoint()
+    monkeypatch.setattr(writer, "CHANGED_BYTES", 3000)
+    monkeypatch.setattr(writer, "TOPIC_BYTES", 1 << 20)
+    before = stored.machine.applied_index
+    for name, _ in zip(itertools.cycle(names), range(2), strict=False):
+        assert stored.receive(topic=name)
+    assert committed_index(path) == before
+    assert stored.receive(topic=names[2 % topics])
+    assert committed_index(path) == before + 3
+
+
+def test_commands_that_change_nothing_are_not_kept_without_end(
+    stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "KEPT_BYTES", 3000)
+    stored.create("full", max_messages=1, overflow="reject")
+    stored.publish(b"", topic="full")
+    stored.machine.checkpoint()
+    before = stored.machine.applied_index
+    refused = Publish("full", [NewMessage(b"x" * 1000)])
+    for _ in range(2):
+        assert isinstance(stored.one(refused), Refused)
+    assert committed_index(path) == before
+    stored.one(refused)
+    assert committed_index(path) == before + 3
+
+
+def test_what_may_lie_anywhere_stays_in_memory_until_the_commit() -> None:
+    pages = 4 * writer.CHANGED_BYTES // state.ROW_BYTES
+    assert pages * schema.PAGE_BYTES <= files.SPILL_KIB << 10
 
 
 def synced_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
