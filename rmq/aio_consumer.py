@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
@@ -22,13 +23,23 @@ from typing import TYPE_CHECKING
 
 from rmq import errors
 from rmq.consumer import SIGNALS
-from rmq.consuming import PAUSE_S, Plan, passes, say_failed, say_lost, say_unsettled, say_waiting
+from rmq.consuming import (
+    PAUSE_S,
+    Plan,
+    check_done,
+    check_work,
+    passes,
+    say_failed,
+    say_lost,
+    say_unsettled,
+    say_waiting,
+)  # fmt: skip
 from rmq.messages import Message
 
 if TYPE_CHECKING:
     from rmq.aio import AsyncClient
 
-Work = Callable[[Message], Awaitable[object]]
+Work = Callable[[Message], Awaitable[object] | object]
 End = tuple[Message, float | None]
 """A message, and how its work ended: None for well, else the seconds until it is handed out again."""
 
@@ -119,6 +130,9 @@ class AsyncConsumer:
         self._stopping.set()
 
     def __call__(self, work: Work) -> AsyncWorker:
+        """`work` is an async function; a plain one is done when it returns, and holds up the loop until then. Raises
+        TypeError for a generator function."""
+        check_work(work, may_be_async=True)
         return AsyncWorker(self._client, self._plan, work)
 
     async def __aenter__(self) -> AsyncConsumer:
@@ -170,7 +184,7 @@ class AsyncWorker:
         self._room = asyncio.Event()
         self._ready: asyncio.Queue[Message | None] = asyncio.Queue()
 
-    def __call__(self, message: Message) -> Awaitable[object]:
+    def __call__(self, message: Message) -> Awaitable[object] | object:
         return self._work(message)
 
     def stop(self) -> None:
@@ -216,7 +230,8 @@ class AsyncWorker:
                 self._settled.put_nowait((message, 0.0))
                 continue
             try:
-                await self._work(message)
+                result = self._work(message)
+                check_done(await result if inspect.isawaitable(result) else result)
             except (Exception, asyncio.CancelledError) as failure:
                 task = asyncio.current_task()
                 if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():

@@ -113,11 +113,17 @@ def publish(topic: str, new: NewMessage, key: str | None) -> Call[Published]:
     return _call("POST", _topic(topic, "messages"), lambda found: _published(found)[0], new.to_json(), key=key)
 
 
-def publish_many(topic: str, new: Iterable[Body | NewMessage], key: str | None) -> Iterator[Call[list[Published]]]:
-    """As many requests as it takes, one after the other; the messages of one are stored together, or none of them."""
+def publish_many(topic: str, new: Iterable[Body | NewMessage], key: str | None) -> Iterable[Call[list[Published]]]:
+    """As many requests as it takes; the messages of one are stored together, or none of them. Of a sequence all are
+    made before the first is sent, so that none is where a body cannot be; else one after the other."""
     if isinstance(new, str | bytes | bytearray | memoryview | Mapping):
         raise TypeError("`bodies` are several bodies: for one, use `publish`, or write [body]")
-    key, number, batch, size = _key(key), 0, list[bytes](), 0
+    batches = _batches(topic, new, _key(key))
+    return list(batches) if isinstance(new, Sequence) else batches
+
+
+def _batches(topic: str, new: Iterable[Body | NewMessage], key: str) -> Iterator[Call[list[Published]]]:
+    number, batch, size = 0, list[bytes](), 0
     for each in new:
         message = encode(new_message(each).to_json())
         if batch and (len(batch) == MESSAGES_MAX or size + len(message) > BATCH_BYTES):
@@ -193,7 +199,8 @@ def check_settled(how: How, settled: Sequence[Settled]) -> None:
     lost = [each.token for each in settled if not each.ok]
     if lost:
         code = next(each.code for each in settled if not each.ok)
-        detail = f"{len(lost)} of {len(settled)} messages could not be {_DONE[how]}: the lease had ended before."
+        these = f"{len(lost)} of {len(settled)} messages"
+        detail = f"{these} could not be {_DONE[how]}: they are settled already, or their leases are over."
         raise errors.LeaseLost(detail, code=code or "lease_lost", tokens=lost)
 
 

@@ -103,7 +103,8 @@ class Client:
         """Store many, in order, in as few requests as they fit into: up to 1,000 messages, about 900 kB each.
 
         The messages of one request are stored together or not at all; an error later leaves the earlier ones stored.
-        Repeated with the same `key` and the same messages, it stores each once.
+        With a list a body that is none is found before anything is sent. Repeated with the same `key` and the same
+        messages, it stores each once.
         """
         return [place for call in calls.publish_many(topic, bodies, key) for place in self._run(call)]
 

@@ -25,7 +25,17 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rmq import errors
-from rmq.consuming import PAUSE_S, Plan, passes, say_failed, say_lost, say_unsettled, say_waiting
+from rmq.consuming import (
+    PAUSE_S,
+    Plan,
+    check_done,
+    check_work,
+    passes,
+    say_failed,
+    say_lost,
+    say_unsettled,
+    say_waiting,
+)
 from rmq.messages import Message
 
 if TYPE_CHECKING:
@@ -130,6 +140,8 @@ class Consumer:
         self._stopping.set()
 
     def __call__(self, work: Work) -> Worker:
+        """Raises TypeError for an async or a generator function."""
+        check_work(work, may_be_async=False)
         return Worker(self._client, self._plan, work)
 
     def __enter__(self) -> Consumer:
@@ -235,7 +247,7 @@ class Worker:
             self._settled.put((message, 0.0))
             return
         try:
-            self._work(message)
+            check_done(self._work(message))
         except BaseException as failure:
             delay_s = self._plan.delay_s(message)
             say_failed(message, delay_s)

@@ -15,10 +15,12 @@ topic that is not there, ends the consumer and is raised.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rmq import errors
 from rmq.messages import Message
@@ -37,6 +39,24 @@ Delay = float | Callable[[Message], float]
 def growing_delay_s(message: Message) -> float:
     """Seconds until a message that failed is handed out again: 1, 2, 4 and so on, 60 at most."""
     return min(LONGEST_DELAY_S, 2.0 ** min(message.deliveries - 1, 30))
+
+
+def check_work(work: Any, *, may_be_async: bool) -> None:
+    """Raises TypeError for what cannot do work: an async function without a loop, a generator function."""
+    kinds = [work, getattr(work, "__call__", None)]  # noqa: B004 # Of an object it is its method that tells.
+    if any(map(inspect.isgeneratorfunction, kinds)) or any(map(inspect.isasyncgenfunction, kinds)):
+        raise TypeError("a generator function does no work when it is called: leave `yield` out")
+    if not may_be_async and any(map(inspect.iscoroutinefunction, kinds)):
+        raise TypeError("an async function needs `rmq.AsyncClient`, or leave `async` out: rmq.Client awaits nothing")
+
+
+def check_done(result: object) -> None:
+    """Raises TypeError where the work was not done, but gave back what would do it."""
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        raise TypeError(f"the work gave back a {type(result).__name__}, which nobody runs: do it, and return then")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ class KeyReused(InvalidRequest):
 class LeaseLost(InvalidRequest):
     """The lease had ended before: the message may have been handed out again. `tokens`: of which messages."""
 
-    advice = "Ask for longer leases, or extend them while you work."
+    advice = "Settle each once; where the work takes longer, ask for longer leases or extend them."
 
     def __init__(
         self, detail: str, *, code: str, outcome: Outcome = "not_committed", tokens: Sequence[str] = ()
@@ -136,7 +136,7 @@ class Overloaded(Unavailable):
 class TopicFull(Unavailable):
     """The topic has as many messages, or bytes, as it may have."""
 
-    advice = "Consume from it, or raise its limits."
+    advice = "`client.topic(name)` tells what waits, and its limits."
 
 
 class DiskFull(Unavailable):

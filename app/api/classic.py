@@ -164,8 +164,8 @@ class Classic:
                 )
             },
             errors=(
-                *BODY, "invalid_header", "not_leader", "topic_not_found", "key_reused", "topic_full", *WRITES,
-                "disk_full",
+                *BODY, "invalid_header", "not_leader", "topic_not_found", "key_reused", "invalid_message", "topic_full",
+                *WRITES, "disk_full",
             ),
         )  # fmt: skip
 

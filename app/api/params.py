@@ -98,7 +98,7 @@ class Query:
                 self.prefixed[name[len(prefix) :]] = value
                 continue
             if name not in known:
-                takes = ", ".join(known) if known else "none"
+                takes = ", ".join([*known, *([f"{prefix}NAME"] if prefix else [])]) or "none"
                 raise Problem(
                     "invalid_parameter", f"Unknown query parameter {_quoted(name)}; this route takes: {takes}."
                 )

@@ -22,15 +22,19 @@ DROPS_BYTES = 16 << 20
 """Of messages that go beyond those for which others come; the one that reaches it is the last."""
 
 
+def never_fits(topic: Topic, count: int, new_bytes: int) -> bool:
+    """Whether so many messages of so many bytes are more than the empty topic takes."""
+    limits = topic.settings
+    return count > (limits.max_messages or count) or new_bytes > (limits.max_bytes or new_bytes)
+
+
 def admit(state: State, topic: Topic, count: int, new_bytes: int) -> bool:
     """Whether `count` messages of so many bytes are taken; the oldest may have gone for them. If not, nothing has
     changed."""
     surplus, surplus_bytes = _surplus(topic, count, new_bytes)
     if not surplus and not surplus_bytes:
         return True
-    limits = topic.settings
-    never_fits = count > (limits.max_messages or count) or new_bytes > (limits.max_bytes or new_bytes)
-    if limits.overflow == "reject" or never_fits:
+    if topic.settings.overflow == "reject" or never_fits(topic, count, new_bytes):
         return False
     over, over_bytes = _surplus(topic, 0, 0)
     more_bytes = DROPS_BYTES if state.may_drop_more else 0

@@ -121,7 +121,15 @@ def _admit(state: State, topic: Topic, new: Sequence[NewMessage], carried: Seque
     if settings.max_messages is None and settings.max_bytes is None:
         return
     sizes = (messages.size_of(message.body, each) for message, each in zip(new, carried, strict=True))
-    if not overflow.admit(state, topic, len(new), sum(sizes)):
+    size_bytes = sum(sizes)
+    if overflow.never_fits(topic, len(new), size_bytes):
+        limits = ("max_messages", settings.max_messages), ("max_bytes", settings.max_bytes)
+        has = " and ".join(f"{name} {limit:,}" for name, limit in limits if limit is not None)
+        these = "this is one" if len(new) == 1 else f"these are {len(new):,}"
+        here = f"{these} of {size_bytes:,} bytes"
+        detail = f"the topic {topic.name!r} has {has}, and {here}: send less, or raise its limits"
+        raise Refusal(INVALID_MESSAGE, detail)
+    if not overflow.admit(state, topic, len(new), size_bytes):
         raise Refusal(TOPIC_FULL, f"the topic {topic.name!r} is full: consume from it, or raise its limits")
 
 

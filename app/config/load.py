@@ -1,7 +1,8 @@
 """From command line, environment and cluster file to one `Settings`, or to one sentence.
 
 Rules of this file: the order is flag, environment, file, default, and a refused value names the place where it
-stands; no name is ignored: unknown flags, `RMQ_…` variables and keys of the file are refused. Values arrive as
+stands; no name is ignored: unknown flags, `RMQ_…` variables and keys of the file are refused, but for the variables of
+the client, in whose shell a node may be started. Values arrive as
 text and are read by the table alone, so that one mistake has one sentence wherever it is made.
 """
 
@@ -22,6 +23,8 @@ ENV_CONFIG, ENV_NODE = "RMQ_CONFIG", "RMQ_NODE"
 EXIT_USAGE = 2
 _KUBERNETES = re.compile("RMQ_(SERVICE_(HOST|PORT.*)|PORT|PORT_.*)")
 """What Kubernetes puts into every container when a service is named rmq: nobody's setting."""
+_CLIENT = frozenset(("RMQ_URL", "RMQ_CONTEXT", "RMQ_CONTEXTS"))
+"""Of the package `rmq` and its command."""
 
 
 def load(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -110,7 +113,9 @@ def _read_flags(table: Mapping[str, Row], argv: Sequence[str]) -> dict[str, str]
 def _refuse_unknown_variables(table: Mapping[str, Row], env: Mapping[str, str]) -> None:
     names = [ENV_CONFIG, ENV_NODE, *(row.variable for row in table.values())]
     for name in sorted(env):
-        if name.startswith("RMQ_") and name not in names and not _KUBERNETES.fullmatch(name):
+        if name in _CLIENT or _KUBERNETES.fullmatch(name):
+            continue
+        if name.startswith("RMQ_") and name not in names:
             raise ConfigError(f"unknown environment variable {name}: {did_you_mean(name, names)}")
 
 

@@ -20,8 +20,8 @@ from rmq.policy import Nodes
 
 
 def path() -> Path:
-    """$RMQ_CONFIG, else rmq/contexts.json in $XDG_CONFIG_HOME, else in ~/.config."""
-    if named := os.environ.get("RMQ_CONFIG"):
+    """$RMQ_CONTEXTS, else rmq/contexts.json in $XDG_CONFIG_HOME, else in ~/.config."""
+    if named := os.environ.get("RMQ_CONTEXTS"):
         return Path(named)
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "rmq" / "contexts.json"
@@ -40,8 +40,10 @@ class Contexts:
             self.current = found.get("current")
         except FileNotFoundError:
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"{self._path} cannot be read ({error}): mend it, or remove it.") from None
+        except (KeyError, TypeError, AttributeError):
+            raise UsageError(f"{self._path} is no file of contexts: let RMQ_CONTEXTS name another, or none.") from None
 
     def of(self, name: str) -> list[str]:
         """The URLs of a context. UsageError where there is none of this name."""

@@ -22,7 +22,7 @@ _NEXT = {
     errors.TopicNotFound: "See `rmq topic ls`, or make it: `rmq topic create NAME`.",
     errors.SubscriptionNotFound: "See `rmq group ls TOPIC`, or make it: `rmq group create TOPIC NAME`.",
     errors.TopicExists: "See `rmq topic show NAME`; `rmq topic set NAME` changes its settings.",
-    errors.TopicFull: "Consume from it, or raise its limits: `rmq topic set NAME --max-messages N`.",
+    errors.TopicFull: "See `rmq topic show NAME`; `rmq topic set NAME --max-messages N` changes its limits.",
     errors.NoQuorum: "See `rmq cluster status` for the nodes that are missing.",
     errors.NotRMQ: "Give the address of a node's client port: `--url http://HOST:8001`.",
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from rmq import errors
 from rmq.command.exits import UsageError
 from rmq.command.shell import Shell, Topic, Yes, command, option
 from rmq.topics import NewSettings, SettingsChange
@@ -56,7 +57,21 @@ def create(
     if priorities:
         settings["priorities"] = True
     made = shell.client.create_topic(topic, **cast("NewSettings", settings))
-    shell.out.done({"name": topic, "settings": made}, f"Topic {topic} is there.")
+    said = f"Topic {topic} is there.{_missing(shell, made.max_deliveries, made.dead_letter_topic)}"
+    shell.out.done({"name": topic, "settings": made}, said)
+
+
+def _missing(shell: Shell, max_deliveries: int | None, dead_letter_topic: str | None) -> str:
+    """What is still to do until dead messages move."""
+    if dead_letter_topic is None:
+        return ""
+    if max_deliveries is None:
+        return " No message becomes a dead one before it has --max-deliveries."
+    try:
+        shell.client.topic(dead_letter_topic)
+    except errors.TopicNotFound:
+        return f" Dead messages stand still until you make {dead_letter_topic}: `rmq topic create {dead_letter_topic}`."
+    return ""
 
 
 @command(app, "show")
@@ -90,8 +105,12 @@ def set_(
     if not settings:
         raise UsageError(f"Nothing to change is named, such as `rmq topic set {topic} --lease 60`.")
     version = shell.client.change_topic(topic, **cast("SettingsChange", settings))
-    done = {"name": topic, "version": version}
-    shell.out.done(done, f"Topic {topic} is changed; its settings are version {version}.")
+    missing = ""
+    if max_deliveries is not None or dead_letter_topic is not None:
+        now = shell.client.topic(topic).settings
+        missing = _missing(shell, now.max_deliveries, now.dead_letter_topic)
+    said = f"Topic {topic} is changed; its settings are version {version}.{missing}"
+    shell.out.done({"name": topic, "version": version}, said)
 
 
 @command(app, "purge")

@@ -222,6 +222,16 @@ class TestFullTopics:
         assert (answer.status_code, answer.content) == (429, b'{"success": false}')
         assert (answer.headers["rmq-code"], answer.headers["retry-after"]) == ("topic_full", "1")
 
+    async def test_what_never_fits_is_not_to_be_tried_again(self, client: httpx.AsyncClient) -> None:
+        """Found by a trial: the client had tried it again for all of its 30 s."""
+        await client.patch(T, json={"max_messages": 1, "max_bytes": 10})
+        for body in ({"messages": [{"body": 1}, {"body": 2}]}, {"body": "x" * 11}):
+            answer = await client.post(f"{T}/messages", json=body)
+            assert "has max_messages 1 and max_bytes 10" in check(answer, 422, "invalid_message")
+            assert answer.json()["retryable"] is False and "retry-after" not in answer.headers
+        answer = await client.put("/message", json={"topic": "t", "message": "x" * 11})
+        assert (answer.status_code, answer.headers["rmq-code"]) == (422, "invalid_message")
+
     async def test_bytes_count_too_and_the_oldest_may_go(self, client: httpx.AsyncClient) -> None:
         await client.patch(T, json={"max_bytes": 10})
         await publish(client, 12345, 12345)

@@ -208,7 +208,10 @@ class Model(Deliveries):
                     continue
             fresh.append(new)
         composed = [self.compose(topic, new) for new in fresh]
-        if composed and not self.make_room(topic, [each.size_bytes() for each in composed]):
+        sizes, limits = [each.size_bytes() for each in composed], topic.settings
+        if len(sizes) > (limits.max_messages or len(sizes)) or sum(sizes) > (limits.max_bytes or sum(sizes)):
+            raise Refusal("invalid_message")
+        if composed and not self.make_room(topic, sizes):
             raise Refusal("topic_full")
         answers = []
         for new in news:

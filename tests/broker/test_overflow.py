@@ -6,7 +6,7 @@ import pytest
 
 from app.broker import overflow
 from app.broker.commands import ChangeTopic, CreateSubscription, NewMessage, Publish, SettingsChange
-from app.broker.results import LEASE_LOST, Published
+from app.broker.results import LEASE_LOST, Published, Refused
 from tests.broker.feed import Feed
 
 
@@ -19,7 +19,7 @@ def sent(feed: Feed, *bodies: bytes, topic: str, atomic: bool = True) -> str | l
 
 def test_what_does_not_fit_is_refused(feed: Feed) -> None:
     feed.create("u", max_messages=2)
-    assert sent(feed, b"1", b"2", b"3", topic="u") == "topic_full"
+    assert sent(feed, b"1", b"2", b"3", topic="u") == "invalid_message"
     assert sent(feed, b"1", b"2", topic="u") == [None, None]
     assert sent(feed, b"3", topic="u") == "topic_full"
     feed.receive(topic="u")
@@ -29,7 +29,7 @@ def test_what_does_not_fit_is_refused(feed: Feed) -> None:
 
 def test_bytes_are_bodies_with_headers(feed: Feed) -> None:
     feed.create("u", max_bytes=100)
-    assert sent(feed, b"x" * 101, topic="u") == "topic_full"
+    assert sent(feed, b"x" * 101, topic="u") == "invalid_message"
     assert sent(feed, b"x" * 60, b"x" * 40, topic="u") == [None, None]
     assert sent(feed, b"x", topic="u") == "topic_full"
     assert sent(feed, b"", topic="u") == [None]
@@ -48,7 +48,9 @@ def test_refused_one_by_one_where_not_all_or_none(feed: Feed) -> None:
 def test_a_refusal_changes_nothing(feed: Feed) -> None:
     feed.create("u", max_messages=2, overflow="drop_oldest")
     feed.publish(b"1", b"2", topic="u")
-    assert sent(feed, b"1", b"2", b"3", topic="u") == "topic_full"
+    leased = feed.lease(1, "u")
+    assert sent(feed, b"3", b"4", topic="u") == "topic_full"
+    assert feed.nack(*leased, topic="u") == [None]
     assert feed.bodies(topic="u") == [b"1", b"2"]
 
 
@@ -210,8 +212,13 @@ def test_over_one_limit_the_other_still_holds(feed: Feed, monkeypatch: pytest.Mo
 def test_what_is_over_the_limit_by_itself_never_fits(feed: Feed) -> None:
     """Though as much could go: the topic would not reach its limit by that."""
     lowered(feed, 10, b"x" * 10, max_messages=2, max_bytes=30)
-    assert sent(feed, b"", b"", b"", topic="u") == "topic_full"
-    assert sent(feed, b"y" * 31, topic="u") == "topic_full"
+    assert sent(feed, b"", b"", b"", topic="u") == "invalid_message"
+    assert sent(feed, b"y" * 31, topic="u") == "invalid_message"
+    answer = feed.one(Publish("u", [NewMessage(b"y" * 20)] * 2))
+    assert isinstance(answer, Refused) and answer.detail == (
+        "the topic 'u' has max_messages 2 and max_bytes 30, and these are 2 of 40 bytes: "
+        "send less, or raise its limits"
+    )
     assert feed.stored("u") == 10
     assert sent(feed, b"y" * 15, b"z" * 15, topic="u") == [None, None]
     assert feed.stored("u") == 2

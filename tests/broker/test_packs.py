@@ -182,7 +182,7 @@ def test_the_packs_of_what_is_gone_go_a_few_bytes_at_a_time(
 
 def test_a_publish_that_is_refused_leaves_no_pack(feed: Feed) -> None:
     feed.create("small", max_messages=LEAST)
-    assert feed.refused(Publish("small", [NewMessage(b"")] * (LEAST + 1))) == "topic_full"
+    assert feed.refused(Publish("small", [NewMessage(b"")] * (LEAST + 1))) == "invalid_message"
     assert sizes(feed) == []
 
 

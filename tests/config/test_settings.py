@@ -60,6 +60,7 @@ def test_a_flag_beats_the_environment_beats_the_node_beats_the_file(tmp_path: Pa
 def test_file_and_node_may_come_from_the_environment(cluster_file: Path) -> None:
     env = {"RMQ_CONFIG": str(cluster_file), "RMQ_NODE": "1", "PATH": "/bin", "RMQX": "not ours"}
     env |= {"RMQ_SERVICE_HOST": "10.0.0.1", "RMQ_PORT_80_TCP": "Kubernetes sets these"}
+    env |= {"RMQ_URL": "http://a", "RMQ_CONTEXT": "prod", "RMQ_CONTEXTS": "the client's, in whose shell it starts"}
     assert load([], env).node == 1
     assert load(["--node", "2"], env).node == 2
 

@@ -78,6 +78,12 @@ def test_many_go_in_as_few_requests_as_they_fit_into(queue: Face, live: Live) ->
     assert queue("publish_many", "t", []) == []
 
 
+def test_of_a_list_nothing_is_sent_where_one_is_no_body(queue: Face) -> None:
+    with pytest.raises(TypeError):
+        queue("publish_many", "t", [*range(1500), {1}])
+    assert queue("topic", "t").messages == 0
+
+
 def test_many_under_one_key_are_stored_once(queue: Face) -> None:
     first, second = (queue("publish_many", "t", range(1500), key="many") for _ in range(2))
     assert [place.id for place in first] == [place.id for place in second]

@@ -38,7 +38,7 @@ def rmq(
 ) -> Callable[..., Ran]:
     """A command in this process; nobody is at a terminal."""
     monkeypatch.setenv("RMQ_URL", url)
-    monkeypatch.setenv("RMQ_CONFIG", str(tmp_path / "contexts.json"))
+    monkeypatch.setenv("RMQ_CONTEXTS", str(tmp_path / "contexts.json"))
 
     def ask(*arguments: str) -> Ran:
         code = run(arguments)
@@ -244,6 +244,22 @@ def test_a_file_of_contexts_that_is_broken_is_not_overwritten(rmq: Rmq, tmp_path
     ran = rmq("context", "add", "a", "http://a")
     assert ran.code == 2 and "mend it, or remove it" in ran.err
     assert (tmp_path / "contexts.json").read_text() == "{"
+
+
+def test_a_cluster_file_is_no_file_of_contexts(rmq: Rmq, tmp_path: Path) -> None:
+    (tmp_path / "contexts.json").write_text('{"addresses": []}')
+    ran = rmq("context", "ls")
+    assert ran.code == 2 and "no file of contexts" in ran.err and "remove" not in ran.err
+
+
+def test_what_dead_letters_still_need_is_said(rmq: Rmq) -> None:
+    made = ok(rmq("topic", "create", "feeds", "--dead-letter-topic", "buried"))
+    assert made == "Topic feeds is there. No message becomes a dead one before it has --max-deliveries.\n"
+    changed = ok(rmq("topic", "set", "feeds", "--max-deliveries", "2"))
+    assert changed.endswith(" Dead messages stand still until you make buried: `rmq topic create buried`.\n")
+    ok(rmq("topic", "create", "buried"))
+    assert ok(rmq("topic", "set", "feeds", "--max-deliveries", "3")).endswith("version 3.\n")
+    assert ok(rmq("topic", "create", "other", "--max-deliveries", "3")) == "Topic other is there.\n"
 
 
 # -- pipes and terminals ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import os
@@ -339,6 +340,57 @@ def test_what_will_not_pass_is_raised(queue: rmq.Client) -> None:
 def test_a_plan_that_cannot_be_is_refused(queue: rmq.Client, plan: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"from 1 to 43,200|1 or more|0 or more"):
         queue.consume("t", **plan)
+
+
+async def awaits(message: rmq.Message) -> None: ...
+
+
+async def yields_at_times(message: rmq.Message) -> Any:
+    yield message
+
+
+def yields(message: rmq.Message) -> Any:
+    yield message
+
+
+class Awaits:
+    async def __call__(self, message: rmq.Message) -> None: ...
+
+
+@pytest.mark.parametrize("work", [awaits, yields, yields_at_times, Awaits(), functools.partial(awaits)])
+def test_a_function_that_would_not_do_the_work_is_refused(queue: rmq.Client, work: Any) -> None:
+    with pytest.raises(TypeError, match=r"AsyncClient|`yield`"):
+        queue.consume("t")(work)
+
+
+def test_of_the_asynchronous_one_only_generators_are_refused(url: str) -> None:
+    for work in (yields, yields_at_times):
+        with pytest.raises(TypeError, match="`yield`"):
+            rmq.AsyncClient(url).consume("t")(work)
+    rmq.AsyncClient(url).consume("t")(Awaits())
+
+
+@pytest.mark.parametrize("work", [lambda message: awaits(message), lambda message: yields(message)])
+def test_what_gives_back_work_has_not_done_it(
+    queue: rmq.Client, work: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a trial: such messages were acked, and nothing had been done."""
+    queue.publish("t", 1)
+    queue.consume("t", idle_s=0.5, retry_delay_s=9.0)(work).run()
+    assert queue.topic("t").messages == 1
+    assert "which nobody runs" in caplog.text
+
+
+def test_a_plain_function_does_the_work_of_an_asynchronous_worker(queue: rmq.Client, url: str) -> None:
+    done: list[Any] = []
+
+    async def run() -> None:
+        async with rmq.AsyncClient(url) as client:
+            await client.consume("t", idle_s=0.5)(lambda message: done.append(message.body)).run()
+
+    queue.publish_many("t", [1, 2])
+    asyncio.run(run())
+    assert done == [1, 2] and left(queue) == (0, 0)
 
 
 def test_a_worker_is_still_its_function(queue: rmq.Client) -> None:
