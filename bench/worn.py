@@ -14,8 +14,8 @@ from bench.cluster import LocalCluster
 from bench.share import publishing, receiving, share
 from bench.turns import Side, in_turns
 
-COMPACTIONS = 200
-"""One comes after some 45 MB of log here: together a day of 100 KB a second."""
+COMPACTIONS = 100
+"""One comes after some 45 MB of log here: together a day of 50 KB a second."""
 TOPIC = "worn"
 CLIENTS, TURN, BATCH = 4, 20_000, 100
 """Two turns make a compaction: none is missed between two looks."""
