@@ -33,7 +33,7 @@ from rmq.consuming import (
     say_lost,
     say_unsettled,
     say_waiting,
-)  # fmt: skip
+)
 from rmq.messages import Message
 
 if TYPE_CHECKING:
