@@ -66,7 +66,7 @@ class KeyReused(InvalidRequest):
 
 
 class LeaseLost(InvalidRequest):
-    """The lease had ended before: the message may have been handed out again. `tokens`: of which messages."""
+    """It was settled already, or its lease was over and somebody else may have it. `tokens`: of which messages."""
 
     advice = "Settle each once; where the work takes longer, ask for longer leases or extend them."
 

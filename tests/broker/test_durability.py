@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -105,6 +105,18 @@ def test_much_that_changed_is_committed_sooner(path: str, stored: Feed) -> None:
     assert committed_index(path) == stored.machine.applied_index - 1
 
 
+def topics_in_turn(stored: Feed, count: int, messages: int = 0) -> Iterator[str]:
+    """Makes so many topics, each with so many messages of 500 B, puts all of it into the files. -> their names, again
+    and again."""
+    names = [f"t{number}" for number in range(count)]
+    for name in names:
+        stored.create(name)
+        for _ in range(messages):
+            stored.publish(b"x" * 500, topic=name)
+    stored.machine.checkpoint()
+    return itertools.cycle(names)
+
+
 @pytest.mark.parametrize(
     ("topics", "entries"), [(1, 8), (2, 8), (4, 12), (5, 14), (6, 6), (9, 6)], ids=lambda count: str(count)
 )
@@ -112,17 +124,14 @@ def test_where_many_topics_change_a_commit_waits_for_several_entries_of_each(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int, entries: int
 ) -> None:
     """But not where the same topic hardly comes again."""
-    names = [f"t{number}" for number in range(topics)]
-    for name in names:
-        stored.create(name)
-    stored.machine.checkpoint()
+    turns = topics_in_turn(stored, topics)
     for bound, value in (("ENTRIES", 8), ("TOPIC_ENTRIES", 3), ("TOPICS", 6), ("MOST_ENTRIES", 14)):
         monkeypatch.setattr(writer, bound, value)
     before = stored.machine.applied_index
-    for name, _ in zip(itertools.cycle(names), range(entries - 1), strict=False):
-        stored.publish(b"", topic=name)
+    for _ in range(entries - 1):
+        stored.publish(b"", topic=next(turns))
     assert committed_index(path) == before
-    stored.publish(b"", topic=names[(entries - 1) % topics])
+    stored.publish(b"", topic=next(turns))
     assert committed_index(path) == before + entries
 
 
@@ -130,18 +139,15 @@ def test_where_many_topics_change_a_commit_waits_for_several_entries_of_each(
 def test_where_many_topics_change_a_commit_waits_for_some_bytes_of_each(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int, entries: int
 ) -> None:
-    names = [f"t{number}" for number in range(topics)]
-    for name in names:
-        stored.create(name)
-    stored.machine.checkpoint()
+    turns = topics_in_turn(stored, topics)
     monkeypatch.setattr(writer, "CHANGED_BYTES", 3000)
     monkeypatch.setattr(writer, "TOPIC_BYTES", 3000)
     monkeypatch.setattr(writer, "MOST_BYTES", 12_000)
     before = stored.machine.applied_index
-    for name, _ in zip(itertools.cycle(names), range(entries - 1), strict=False):
-        stored.publish(b"x" * 500, topic=name)
+    for _ in range(entries - 1):
+        stored.publish(b"x" * 500, topic=next(turns))
     assert committed_index(path) == before
-    stored.publish(b"x" * 500, topic=names[-1])
+    stored.publish(b"x" * 500, topic=next(turns))
     assert committed_index(path) == before + entries, "each counts for its own size and ROW_BYTES"
 
 
@@ -150,19 +156,14 @@ def test_rows_that_go_make_a_transaction_long_in_however_many_topics(
     stored: Feed, path: str, monkeypatch: pytest.MonkeyPatch, topics: int
 ) -> None:
     """They lie anywhere. A review found a transaction of 338 MB of pages, where messages of 2,000 topics were over."""
-    names = [f"t{number}" for number in range(topics)]
-    for name in names:
-        stored.create(name)
-        for _ in range(3):
-            stored.publish(b"x" * 500, topic=name)
-    stored.machine.checkpoint()
+    turns = topics_in_turn(stored, topics, messages=3)
     monkeypatch.setattr(writer, "CHANGED_BYTES", 3000)
     monkeypatch.setattr(writer, "TOPIC_BYTES", 1 << 20)
     before = stored.machine.applied_index
-    for name, _ in zip(itertools.cycle(names), range(2), strict=False):
-        assert stored.receive(topic=name)
+    for _ in range(2):
+        assert stored.receive(topic=next(turns))
     assert committed_index(path) == before
-    assert stored.receive(topic=names[2 % topics])
+    assert stored.receive(topic=next(turns))
     assert committed_index(path) == before + 3
 
 
