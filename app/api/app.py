@@ -137,6 +137,10 @@ class Api(FastAPI):
             self.openapi_schema = found
         return self.openapi_schema
 
+    def actions_at(self, operation: Operation) -> Sequence[str]:
+        """What may stand behind the operation's path to make another one of it, such as `:purge`."""
+        return self._actions.get(operation.path, ())
+
     def operations_at(self, scope: Scope) -> list[Operation]:
         """The operations that the path has, whatever the method."""
         routes = [route for route in self.routes if isinstance(route, OperationRoute)]
@@ -174,6 +178,9 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     found = request.app.operations_at(request.scope)
     if error.status_code != 405:
         return _response(problem_answer(Problem("route_not_found", CODES["route_not_found"].example)))
+    actions = [action for operation in found[:1] for action in request.app.actions_at(operation)]
+    if actions and ":" in request.url.path.rpartition("/")[2]:
+        return _response(problem_answer(Problem("route_not_found", f"The actions here are {' and '.join(actions)}.")))
     allowed = ", ".join(sorted(operation.method for operation in found)) or "GET"
     problem = Problem("method_not_allowed", f"The path takes: {allowed}.", headers=((b"allow", allowed.encode()),))
     return _response(refusal(problem) if found and found[0].classic else problem_answer(problem))

@@ -153,6 +153,8 @@ def _in_words(text: str) -> str:
         return f"Expected {IN_WORDS[found]}{text[len(_MATCHING) + len(repr(found)) :]}"
     if other := _NO_CHOICE.fullmatch(text):
         return f"Expected {CHOICES[other[2]]}, got {other[1]} - at `$.{other[2]}`"
+    if text.startswith("Expected `bytes`"):
+        return text.replace("`bytes`", "a string in base64", 1)
     if not text.startswith("Expected `float"):
         return text
     text = text.replace("`float` that's a multiple of 1.0", "a whole number", 1)

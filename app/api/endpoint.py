@@ -15,7 +15,8 @@ from app.api.classic import refusal
 from app.api.metrics import RouteMeter
 from app.api.operations import Operation
 from app.api.problems import CODES, Problem, problem_answer, problem_of, stopped
-from app.node.errors import NodeError
+from app.broker import StateFull
+from app.node.errors import DiskFull, NodeError
 
 _log = logging.getLogger("rmq.api")
 
@@ -49,6 +50,9 @@ class Endpoint:
             answer = self._refuse(problem)
         except NodeError as error:
             answer = self._refuse(problem_of(error))
+        except StateFull:
+            # Even a question may have the state write first what it holds in memory.
+            answer = self._refuse(problem_of(DiskFull("this node's disk has no room for what it must write to answer")))
         except ClientGone:
             return None
         except asyncio.CancelledError:

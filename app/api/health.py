@@ -1,10 +1,12 @@
 """Is the process alive, and may it be sent work? For supervisors and load balancers.
 
-Rules of this file: neither route touches the cluster, so that both are answered at once in any state.
+Rules of this file: neither route touches the cluster, so that both are answered at once in any state. HEAD is answered
+like GET, with no body, since it is what many a prober sends (`wget --spider`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,7 +40,7 @@ class Health:
 
     def operations(self) -> list[Operation]:
         """The routes, in the order of the documentation."""
-        return [
+        found = [
             Operation(
                 method="GET", path="/livez", name="get_liveness", tag="operations", summary="Is the process alive?",
                 description="200 as long as the event loop turns.", handler=self.live,
@@ -51,6 +53,15 @@ class Health:
                 answers={200: answer("Ready", ref(schemas.Health), {"Ready": {"status": "ready"}})},
             ),
         ]  # fmt: skip
+        return [*found, *map(_head, found)]
+
+
+def _head(get: Operation) -> Operation:
+    """The same, answered with its status alone."""
+    return dataclasses.replace(
+        get, method="HEAD", name=get.name.replace("get", "head"), description="As GET, with no body.",
+        answers={200: {"description": "As GET"}},
+    )  # fmt: skip
 
 
 def _ok(status: str) -> Answer:

@@ -98,6 +98,7 @@ async def test_values_come_out_as_they_went_in(client: httpx.AsyncClient) -> Non
         (b'{"messages": [{"body": 1, "group": "a"}], "atomic": true, "atomic": false}', "invalid_body", "twice"),
         (b'{"body_base64": "A"}', "invalid_body", "base64"),
         (b'{"body_base64": "AA"}', "invalid_body", "base64"),
+        (b'{"body_base64": 5}', "invalid_body", "Expected a string in base64, got `int` - at `$.body_base64`."),
         (b'{"body_base64": "A A="}', "invalid_body", "base64"),
         (b'{"body_base64": "-_-_"}', "invalid_body", "base64"),
         (b'{"body_base64": null}', "invalid_body", "$.body_base64"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from app.broker import StateFull
 from app.node.errors import DiskFull, NodeError, NoQuorum, OutcomeUnknown, Overloaded
 from tests.api.asking import check
+from tests.api.conftest import Live
 from tests.api.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
@@ -80,13 +83,29 @@ class TestProblems:
             ("PUT", "/v1/topics/t/messages", "GET, POST"), ("GET", "/v1/topics/t/messages:receive", "POST"),
             ("DELETE", "/v1/topics/t/subscriptions", "GET"), ("POST", "/v1/topics/t/schedules/s", "DELETE, GET, PUT"),
             ("GET", "/v1/cluster/transfer", "POST"), ("GET", "/v1/topics/t:purge", "POST"),
-            ("PUT", "/v1/topics/t:redrive", "POST"), ("DELETE", "/livez", "GET"), ("POST", "/docs", "GET"),
+            ("PUT", "/v1/topics/t:redrive", "POST"), ("DELETE", "/livez", "GET, HEAD"), ("POST", "/docs", "GET"),
         ],
     )  # fmt: skip
     async def test_methods(self, client: httpx.AsyncClient, method: str, path: str, allowed: str) -> None:
         answer = await client.request(method, path)
         check(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == allowed
+
+    @pytest.mark.parametrize("action", ["purg", "receive", "", "purge:redrive:"])
+    async def test_a_mistyped_action_is_told_those_there_are(self, client: httpx.AsyncClient, action: str) -> None:
+        detail = check(await client.post(f"/v1/topics/t:{action}"), 404, "route_not_found")
+        assert ":purge and :redrive" in detail
+
+    async def test_no_room_to_answer_a_question_is_said(
+        self, client: httpx.AsyncClient, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_room(*_: object) -> None:
+            raise StateFull("no disk space")
+
+        monkeypatch.setattr(node.machine, "topic", no_room)
+        answer = await client.get("/v1/topics/t")
+        assert "this node's disk" in check(answer, 507, "disk_full").lower()
+        assert answer.headers["retry-after"] == "5"
 
     async def test_a_defect_is_500_with_an_unknown_outcome(
         self, client: httpx.AsyncClient, node: FakeNode, caplog: pytest.LogCaptureFixture
@@ -107,6 +126,20 @@ class TestOperations:
         node.stopping.set()
         check(await client.get("/readyz"), 503, "shutting_down")
         assert (await client.get("/livez")).status_code == 200
+
+    async def test_a_prober_may_send_head(self, live: Live) -> None:
+        ready = b"HEAD /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", live.port), timeout=5) as connection:
+            for is_ready, status in ((False, b"503 Service Unavailable"), (True, b"200 OK")):
+                live.node.ready = is_ready
+                connection.sendall(ready + b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                answers = b""
+                while answers.count(b"\r\n\r\n") < 2:
+                    answers += connection.recv(65536)
+                first, second, rest = answers.split(b"\r\n\r\n")
+                assert first.startswith(b"HTTP/1.1 " + status)
+                assert second.startswith(b"HTTP/1.1 200 OK")
+                assert rest == b"", "an answer to HEAD has no body"
 
     async def test_metrics(self, client: httpx.AsyncClient) -> None:
         await client.post("/v1/topics/t/messages", json={"messages": [{"body": 1}, {"body": 2}]})
