@@ -97,10 +97,65 @@ def test_of_more_in_turn_than_there_is_room_for_many_are_found(kept: Heads, monk
     assert found > 9 * 50
 
 
-@pytest.mark.parametrize("name", [b"idempotency-key", b"traceparent", b"x-request-id"])
-def test_what_is_another_each_time_is_not_kept(kept: Heads, name: bytes) -> None:
-    once = Head({"headers": [(b"host", b"x"), (name, b"1")]}, said().endpoint, (), 3)
-    kept.keep(HEAD + b"one", once, b"one")
+KEYED = HEAD.replace(b"Host: x", b"Host: x\r\nIdempotency-Key: one-1")
+
+
+def keyed(*keys: bytes, name: bytes = b"idempotency-key") -> Head:
+    headers = [(b"host", b"x"), *((name, key) for key in keys), (b"content-length", b"3")]
+    return said()._replace(scope={"method": "POST", "headers": headers})
+
+
+@pytest.mark.parametrize("name", [b"Idempotency-Key", b"idempotency-key", b"Traceparent", b"X-Request-ID"])
+def test_what_is_another_each_time_is_cut_out_and_put_in_again(kept: Heads, name: bytes) -> None:
+    sent, lower = KEYED.replace(b"Idempotency-Key", name), name.lower()
+    kept.keep(sent + b"one", keyed(b"one-1", name=lower), b"one")
+    assert kept.find(sent.replace(b"one-1", b"!~2") + b"two") == (keyed(b"!~2", name=lower), b"two")
+    assert kept.find(sent + b"one") == (keyed(b"one-1", name=lower), b"one")
+
+
+def test_several_of_them_keep_their_order(kept: Heads) -> None:
+    def sent(key: bytes, parent: bytes) -> bytes:
+        return KEYED.replace(b"one-1", key).replace(b"\r\n\r\n", b"\r\ntraceparent: %b\r\n\r\n" % parent)
+
+    def head(key: bytes, parent: bytes) -> Head:
+        return keyed(key)._replace(scope={"headers": [*keyed(key).scope["headers"], (b"traceparent", parent)]})
+
+    kept.keep(sent(b"k1", b"p1") + b"one", head(b"k1", b"p1"), b"one")
+    assert kept.find(sent(b"k2", b"p2") + b"two") == (head(b"k2", b"p2"), b"two")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"", b" ", b" one-2", b"one-2 ", b"one 2", b"one\t2", b"one\n2", b"one\r2", b"one\r\n 2", b"\x80", b"\xff\xff",
+        b"\x00", b"\x7f", b"2\r\nIdempotency-Key: 3", b"2\r\nX: 3", b"2\r\n\r\n", b"x" * heads.BYTES,
+    ],
+)  # fmt: skip
+def test_a_key_that_is_not_one_plain_word_is_for_the_parser(kept: Heads, value: bytes) -> None:
+    kept.keep(KEYED + b"one", keyed(b"one-1"), b"one")
+    assert kept.find(KEYED.replace(b"one-1", value) + b"two") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD,
+        KEYED.replace(b"Idempotency-Key: ", b"Idempotency-Key:"),
+        KEYED.replace(b"Idempotency-Key: ", b"Idempotency-Key : "),
+        KEYED.replace(b"Idempotency-Key", b"idempotency-key"),
+        KEYED.replace(b"Idempotency-Key", b"X-Request-Id"),
+        KEYED.replace(b"Host: x", b"Host: y"),
+        KEYED.replace(b"Host: x", b"Host: x\r\nX-Request-Id: 1"),
+    ],
+)
+def test_but_for_the_key_the_head_is_the_same(kept: Heads, data: bytes) -> None:
+    kept.keep(KEYED + b"one", keyed(b"one-1"), b"one")
+    assert kept.find(data + b"two") is None
+
+
+@pytest.mark.parametrize("keys", [(), (b"one",), (b"one-1", b"one-1"), (b"one-1 2",)])
+def test_where_the_parser_saw_another_key_it_is_not_kept(kept: Heads, keys: tuple[bytes, ...]) -> None:
+    kept.keep(KEYED.replace(b"x\r\n", b"x\r\n" + b"a: b\r\n" * (len(keys) - 1)) + b"one", keyed(*keys), b"one")
     assert not kept._heads
 
 
@@ -151,6 +206,28 @@ def test_who_sends_it_again_needs_no_parser(served: Live, parsed: list[bytes]) -
         wire.send(PUBLISH.replace(b"Host", b"Other"))
         assert wire.answer()[0] == 200
     assert len(parsed) == 1
+
+
+def test_keys_reach_the_queue_without_the_parser(served: Live, parsed: list[bytes]) -> None:
+    def publish(key: bytes, message: bytes) -> bytes:
+        body = b'{"body": "%b"}' % message
+        head = b"POST /v1/topics/t/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        return head + b"Idempotency-Key: %b\r\nContent-Length: %d\r\n\r\n" % (key, len(body)) + body
+
+    with Wire(served) as wire:
+        answers = []
+        for request in (publish(b"k1", b"a"), publish(b"k2", b"b"), publish(b"k2", b"b"), publish(b"k1", b"b")):
+            wire.send(request)
+            answers.append(wire.answer())
+        assert [status for status, _, _ in answers] == [201, 201, 201, 422]
+        first, second, again = (json.loads(body)["messages"][0] for _, _, body in answers[:3])
+        assert (second["sequence"], second["duplicate"]) == (first["sequence"] + 1, False)
+        assert (again["sequence"], again["duplicate"]) == (second["sequence"], True)
+        assert code(answers[3][2]) == "key_reused"
+        assert len(parsed) == 1
+        wire.send(publish(b"k 3", b"a"))
+        assert code(wire.answer()[2]) == "invalid_header"
+        assert len(parsed) == 2
 
 
 def test_the_parser_reads_on_where_it_was(served: Live, parsed: list[bytes]) -> None:
