@@ -34,9 +34,10 @@ class Client(Publisher, Protocol):
         """Hang up."""
 
 
-How = Literal["asked", "streamed", "chained"]
-"""Of a connection, where there are several kinds: each request is awaited; what is sent and what comes need not wait
-for one another; each is awaited, and takes messages and settles those of the one before at once."""
+How = Literal["asked", "keyed", "streamed", "chained"]
+"""Of a connection, where there are several kinds: each request is awaited; each is awaited, and has a key of its own,
+so that it could be repeated; what is sent and what comes need not wait for one another; each is awaited, and takes
+messages and settles those of the one before at once."""
 Connect = Callable[[How], Awaitable[Client]]
 """Opens a connection."""
 
@@ -60,6 +61,7 @@ class Load(NamedTuple):
 LOADS = (
     Load("one", "one client, each awaited", "publish", 1, 1),
     Load("many", "64 clients, each awaits its own", "publish", 64, 1),
+    Load("keyed", "the same, each publish with a key of its own", "publish", 64, 1, (100,), how="keyed"),
     Load("follower", "64 clients through a follower", "publish", 64, 1, (100,), through="follower"),
     Load("batches", "4 clients, batches of 500", "publish", 4, 500),
     Load("pipelined", "4 sessions, 1,000 messages unconfirmed each", "publish", 4, 1000, how="streamed"),

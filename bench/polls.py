@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator
 
 from bench.cluster import LocalCluster
 from bench.http import Connection, request_bytes
-from bench.publish import Load, publish
+from bench.loads import publish
+from bench.peers.rmq import HttpClient
 
-POLLS, WAIT_S, SETTLE_S = 1000, 20, 1.0
+POLLS, WAIT_S, SETTLE_S, SIZE_BYTES = 1000, 20, 1.0, 100
 _POLL = request_bytes("POST", "/v1/topics/watched/messages:receive", b'{"wait_s": %d}' % WAIT_S)
 
 
@@ -24,8 +25,8 @@ async def polls(cluster: LocalCluster, pairs: int, seconds: float) -> None:
     for topic in ("watched", "bench"):
         cluster.create_topic(topic)
     leader = cluster.wait_for_leader()
-    port, load = cluster.ports[leader], Load(1, 1, 100, seconds)
-    await publish(port, "bench", load)
+    port = cluster.ports[leader]
+    await _p50_ms(port, seconds)
     found: dict[bool, list[float]] = {True: [], False: []}
     alone_mib = _resident_mib(cluster, leader)
     with_them_mib = 0.0
@@ -33,13 +34,21 @@ async def polls(cluster: LocalCluster, pairs: int, seconds: float) -> None:
         for with_polls in (False, True) if pair % 2 else (True, False):
             print(f"\rpair {pair + 1} of {pairs}".ljust(30), end="", flush=True)
             async with _waiting(port) if with_polls else contextlib.nullcontext():
-                found[with_polls].append((await publish(port, "bench", load)).p50_ms)
+                found[with_polls].append(await _p50_ms(port, seconds))
                 if with_polls:
                     with_them_mib = max(with_them_mib, _resident_mib(cluster, leader))
     with_them, without = statistics.median(found[True]), statistics.median(found[False])
     print(f"\r{POLLS:,} idle long polls on the leader: {with_them_mib - alone_mib:.0f} MiB of memory; ", end="")
     ratio = with_them / without
     print(f"one client's publish p50 {with_them:.3f} ms with them, {without:.3f} ms without ({ratio:.2f})")
+
+
+async def _p50_ms(port: int, seconds: float) -> float:
+    client = HttpClient(await Connection.open("127.0.0.1", port), "bench", SIZE_BYTES)
+    try:
+        return (await publish([client], 1, seconds)).taken().p50_ms
+    finally:
+        client.close()
 
 
 @contextlib.asynccontextmanager

@@ -29,6 +29,7 @@ COLUMNS = {
     "one client": (("one",), "rate"),
     "64 clients": (("many",), "rate"),
     "pipelined or batched publish": (("batches", "pipelined"), "rate"),
+    "pipelined publish": (("pipelined",), "rate"),
     "consume one by one": (("take-one", "take-chained"), "rate"),
     "consume pipelined or batched": (("take-batches", "take-streamed"), "rate"),
     "publish and consume at once": (("both", "both-streamed"), "rate"),

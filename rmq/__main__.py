@@ -12,7 +12,7 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rmq"):
             raise
-        print(f"The command needs {error.name}: pip install 'rmq[cli]'", file=sys.stderr)
+        print(f"The command needs {error.name}: pip install '.[cli]' in RMQ's folder", file=sys.stderr)
         return 2
     return run(sys.argv[1:])
 

@@ -21,7 +21,7 @@
      ├ OutcomeUnknown            it may have happened, or may yet: the same call with the same key is safe
      └ NotRMQ                    what answers at that address is no node: check the URL
 
-`outcome` says what is known of the operation: "not_committed", "unknown", or "committed". `code` is the node's, stable
+`outcome` says what is known of the operation: "not_committed", or "unknown". `code` is the node's, stable
 and for programs; `detail` is a sentence about this case, `advice` one about what to do. Arguments that cannot be right
 whatever the node says are ValueError or TypeError.
 """
@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-Outcome = Literal["committed", "not_committed", "unknown"]
+Outcome = Literal["not_committed", "unknown"]
 
 
 class Error(Exception):

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """A message queue replicated by Raft. An answer of success means: the operation is on the disks of a
 majority, and no fault that leaves a majority's disks readable can undo it. Any node takes any request.
 
-Errors of `/v1` are `application/problem+json` (RFC 9457) with a stable `code`, `retryable`, and `outcome`: `committed`,
+Errors of `/v1` are `application/problem+json` (RFC 9457) with a stable `code`, `retryable`, and `outcome`:
 `not_committed`, or `unknown` (it may still take effect; a retry with the same `Idempotency-Key` is safe). The classic
 routes answer `{"success": false}` and say the same in the headers `RMQ-Code`, `RMQ-Detail` and `RMQ-Outcome`.
 

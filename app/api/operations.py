@@ -107,7 +107,7 @@ FAILED_SCHEMA: Json = {
 REASON_HEADERS: Json = {
     "RMQ-Code": header("Why it was refused: a stable code"),
     "RMQ-Detail": header("The same as a sentence"),
-    "RMQ-Outcome": header("`committed`, `not_committed`, or `unknown`: it may still take effect"),
+    "RMQ-Outcome": header("`not_committed`, or `unknown`: it may still take effect"),
 }
 
 

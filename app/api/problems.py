@@ -1,8 +1,8 @@
 """What can go wrong, as clients see it: one table of codes, one exception, one body (RFC 9457).
 
 Rules of this file: a code is stable once published, and decides status and title; `retryable` says
-whether the same request may succeed later; `outcome` says what became of the operation: `committed`,
-`not_committed`, or `unknown` (it may still take effect; a retry with the same Idempotency-Key is safe).
+whether the same request may succeed later; `outcome` says what became of the operation: `not_committed`,
+or `unknown` (it may still take effect; a retry with the same Idempotency-Key is safe).
 A detail tells the client what to change, and never repeats more than a name of what it sent.
 """
 

@@ -15,8 +15,6 @@ from app.broker.rows import SCHEDULE, Row
 from app.broker.schedules import decode_plan
 from app.broker.state import TOPIC_ROWS, State, Topic, topic_from_row
 
-TOPICS_PER_PAGE = 1000
-
 
 class SubscriptionInfo(msgspec.Struct, frozen=True):
     """A subscription as it stands: it began at the sequence `start`; of its messages so many are in each state."""

@@ -70,11 +70,11 @@ class Settings:
         256 * KIB, "bytes", "piece in which a snapshot is sent to a follower", between(4 * KIB, 16 * MIB)
     )
     dedup_window_s: int = setting(
-        300, "s", "how long a repeated Idempotency-Key gets its first answer again; the same on every node",
+        300, "s", "`dedup_window_s` of a topic that is created without one; the same on every node",
         between(1, 86_400),
     )
     disk_reserve_bytes: int = setting(
-        64 * MIB, "bytes", "free space kept on the disk; below it publishing gets 507", at_least(0)
+        64 * MIB, "bytes", "free space kept on the disk; below it whatever makes data grow gets 507", at_least(0)
     )
     disk_stall_ms: int = setting(
         1500, "ms", "a leader whose disk has not answered for so long gives up the leadership", between(50, 600_000)

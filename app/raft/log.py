@@ -241,10 +241,6 @@ class RaftLog:
         self._unwritten = self.last_index + 1
         return taken
 
-    def has_unwritten(self) -> bool:
-        """Whether `take_unwritten` would give any."""
-        return self._unwritten <= self.last_index
-
     def deliverable(self) -> int:
         """The last index that may be applied: committed by the cluster and durable here."""
         return min(self.commit_index, self.stable_index)

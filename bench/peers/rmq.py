@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import signal
 from collections.abc import Sequence
 
@@ -56,8 +57,7 @@ class Rmq(ByClients):
         port = self.cluster.ports[node]
         if how == "streamed":
             return await SessionClient.open(port, topic, size_bytes)
-        kind = ChainedClient if how == "chained" else HttpClient
-        return kind(await Connection.open("127.0.0.1", port), topic, size_bytes)
+        return KINDS[how](await Connection.open("127.0.0.1", port), topic, size_bytes)
 
     def kill(self, node: int, how: int) -> None:
         """Send a signal to one node."""
@@ -141,6 +141,26 @@ class ChainedClient(HttpClient):
             messages, _, _ = (await self._settle(":receive", body, len(held))).partition(b'"acked":')
             self._held = _token.findall(messages)
         return len(held)
+
+
+class KeyedClient(HttpClient):
+    """Each publish has a key of its own: repeated, it would be answered as before."""
+
+    def __init__(self, connection: Connection, topic: str, size_bytes: int) -> None:
+        super().__init__(connection, topic, size_bytes)
+        made = self._made("", 1, self._message)
+        line, self._rest = made.split(b"\r\n", 1)
+        self._begin = line + b"\r\nidempotency-key: " + secrets.token_hex(8).encode()
+        self._count = 0
+
+    async def publish(self, count: int) -> None:
+        """One request of one message."""
+        assert count == 1
+        self._count += 1
+        await self._connection.expect(b"%b-%d\r\n%b" % (self._begin, self._count, self._rest), 201)
+
+
+KINDS = {"asked": HttpClient, "keyed": KeyedClient, "chained": ChainedClient}
 
 
 class SessionClient:

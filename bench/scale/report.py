@@ -13,7 +13,6 @@ from bench.scale.sweeps import PUBLISH, SWEEPS, TAKE, Place, Sample, Samples, Sw
 
 MIB = 1 << 20
 TITLES = ("", "messages/s, median", "min - max", "p99 ms, median", "min - max", "leader", "followers", "load", "all")
-Of = Callable[[Sample], float]
 
 
 def picture(sweep: Sweep, samples: Samples, foot: str) -> Picture:

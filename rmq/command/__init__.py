@@ -10,5 +10,5 @@
     bench, verify                              the two that measure
 
 Rules of this package: the client does the work, a command only says what it did. Nothing but results goes to standard
-output; what is for people alone goes to standard error. typer and rich come with `pip install 'rmq[cli]'`.
+output; what is for people alone goes to standard error. typer and rich come with `pip install '.[cli]'`.
 """

@@ -62,7 +62,7 @@ def _run(shell: Shell, seconds: float, clients: int, keep: Path | None, scrap: P
         from rmq.command.verifying import course, words
         from rmq.command.verifying.notes import Notes
     except ModuleNotFoundError as error:
-        raise UsageError(f"verify needs {error.name}: pip install 'rmq[cli]'.") from None
+        raise UsageError(f"verify needs {error.name}: pip install '.[cli]' in RMQ's folder.") from None
 
     plan = course.Plan(Nodes(urls_or_default(shell.urls)).urls, seconds, clients, shell.retry.total_s)
     out = shell.out

@@ -67,7 +67,8 @@ class Server:
         """Raises RuntimeError where the nodes' packages are not installed."""
         missing = self.ask("missing")
         if missing is not None:
-            raise RuntimeError(f"the nodes need a package that is not installed, {missing}: pip install 'rmq[node]'")
+            mend = "pip install '.[node]' in RMQ's folder"
+            raise RuntimeError(f"the nodes need a package that is not installed, {missing}: {mend}")
 
     def close(self) -> None:
         """End the helper, and with it all nodes; their files are removed."""

@@ -19,7 +19,7 @@ def check(answer: httpx.Response, status: int, code: str) -> str:
     assert (answer.status_code, body["code"], body["status"]) == (status, code, status), body
     assert body["title"] == CODES[code].title and body["type"] == f"urn:rmq:problem:{code}"
     assert body["retryable"] is CODES[code].retryable
-    assert body["outcome"] in ("committed", "not_committed", "unknown")
+    assert body["outcome"] in ("not_committed", "unknown")
     assert body["detail"]
     return str(body["detail"])
 

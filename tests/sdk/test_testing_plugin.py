@@ -186,7 +186,7 @@ def test_without_the_packages_of_a_node_it_says_what_to_install(tmp_path: Path) 
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "uvloop.py").write_text("raise ModuleNotFoundError('No module', name='uvloop')")
     output = Folder(tmp_path, SIMPLE).run(code=1, PYTHONPATH=str(tmp_path / "empty"))
-    sentence = "rmq: the nodes need a package that is not installed, uvloop: pip install 'rmq[node]'"
+    sentence = "rmq: the nodes need a package that is not installed, uvloop: pip install '.[node]' in RMQ's folder"
     assert sentence in output.splitlines()
 
 
