@@ -36,9 +36,8 @@ Queued = tuple[WriteJob | Callable[[], Any], Callable[..., None]]
 def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
     """Write the jobs in order, then make them durable together. Raises LogFull, or StateFull.
 
-    Removes from `jobs` what is written, so that a retry goes on where it stopped.
+    Removes from `jobs` what is written, so that a retry goes on where it stopped, and syncs what the first try wrote.
     """
-    written = False
     while jobs:
         job = jobs[0]
         while job.chunks:
@@ -46,10 +45,8 @@ def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
             job.chunks.pop(0)
         if job.hard_state is not None or job.entries:
             log.append(job.hard_state, job.entries)
-            written = True
         jobs.pop(0)
-    if written:
-        log.sync()
+    log.sync()
 
 
 class DiskThread:

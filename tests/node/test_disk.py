@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.broker import StateFull
 from app.node.disk import BackgroundThread, DiskThread
 from app.node.protocols import WriteJob
 from app.node.reserve import Reserve
@@ -22,23 +23,27 @@ from tests.sim.disk import SimFileSystem
 
 
 class RecordingLog:
-    """A log that notes what is asked of it. `gate` holds back syncs; `refuse` is raised by the next append."""
+    """A log that notes what it does. `gate` holds back syncs; `refuse` is raised by the next append."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
         self.refuse: list[Exception] = []
+        self.is_synced = True
         self.spare, self.scarce = True, False
 
     def append(self, hard_state: HardState | None, entries: list[Entry]) -> None:
         if self.refuse:
             raise self.refuse.pop()
         self.calls.append("append " + " ".join(str(entry.index) for entry in entries))
+        self.is_synced = False
 
     def sync(self) -> None:
-        self.gate.wait(10)
-        self.calls.append("sync")
+        if not self.is_synced:
+            self.gate.wait(10)
+            self.calls.append("sync")
+            self.is_synced = True
 
     def prepare(self, *, scarce: bool) -> bool:
         self.scarce = scarce
@@ -133,6 +138,32 @@ def test_a_snapshot_that_finds_no_room_is_waited_for_and_the_entries_beside_it_a
     assert small.log.calls == ["append 1", "sync"]
     assert fs.image()[small.snapshots.staging_path] == b"abcdef"
     assert small.fatal == []
+
+
+def test_what_was_written_before_a_chunk_found_no_room_is_synced_before_anybody_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a reader: the second try saw a chunk alone, and synced nothing, so a vote left that was on no disk."""
+    finished: list[object] = []
+    stage, refusals = bench.snapshots.stage, [StateFull("no room")]
+
+    def refuse_once(chunk: Chunk) -> None:
+        if refusals:
+            raise refusals.pop()
+        stage(chunk)
+
+    monkeypatch.setattr(bench.snapshots, "stage", refuse_once)
+    bench.log.gate.clear()
+    bench.write(1, lambda: None)
+    while "append 1" not in bench.log.calls:
+        pass
+    bench.write(2, lambda: finished.append(list(bench.log.calls)))
+    chunk = Chunk(SnapshotMeta(9, 1, Configuration(()), 6), 0, b"abcdef", True)
+    bench.disk.write(WriteJob(None, [], [chunk]), lambda: finished.append(refusals))
+    bench.log.gate.set()
+    while len(finished) < 2:
+        bench.run_one()
+    assert finished == [["append 1", "sync", "append 2", "sync"], []]
 
 
 def test_room_for_a_snapshot_is_what_the_reserve_leaves(small: Bench) -> None:

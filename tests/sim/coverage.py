@@ -76,6 +76,7 @@ SITUATIONS = (
     # disks and clocks
     "disk-full refusal",
     "log full: write held back",
+    "no room for a chunk: held back",
     "state full: apply held back",
     "transaction undone, and applied again",
     "clock jumped back",

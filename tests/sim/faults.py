@@ -6,12 +6,15 @@ design survives: a disk replaced while its vote is not yet known to all others b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from app.broker.commands import NewMessage, Publish, encode
+from app.node.protocols import WriteJob
 from app.raft import Configuration, NotLeader
 from tests.sim import scenes
 from tests.sim.clients import TOPICS
@@ -30,6 +33,9 @@ class Faults:
         self._stopped = False
         self._made = 0
         self._playing = False
+        self._room = Random(f"room {world.plan.seed}")
+        """Of its own, so that what else happens in a seed stays what it was."""
+        self._refused: set[int] = set()
 
     def begin(self) -> None:
         """Schedule the first one, if there are to be any."""
@@ -154,6 +160,22 @@ class Faults:
             delay_us = int(self.world.rng.random() * 30 * MS)
             call, args = (node.power_off, (None,)) if self.world.rng.random() < 0.5 else (self._isolate, (node,))
             self.world.schedule(delay_us, None, self._unless_stopped, call, args)
+
+    @contextmanager
+    def ambush_room(self, node: SimNode, jobs: Sequence[WriteJob]) -> Iterator[None]:
+        """What waits is being written, a chunk of a snapshot with it: another program may just have taken the disk's
+        room, though there was some when the chunk came; the next try finds it again. Mostly where more is beside it."""
+        was_full, share = node.fs.full, 1.0 if len(jobs) > 1 else 0.2
+        if node.id in self._refused:
+            self._refused.discard(node.id)
+        elif self.world.plan.ambush_share and not self._stopped and any(job.chunks for job in jobs):
+            if self._room.random() < share:
+                self._refused.add(node.id)
+                node.fs.full = True
+        try:
+            yield
+        finally:
+            node.fs.full = was_full
 
     def _ambushes(self, scale: float = 1.0) -> bool:
         share = self.world.plan.ambush_share * scale

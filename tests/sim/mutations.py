@@ -16,8 +16,11 @@ from app.broker import files as database
 from app.broker.handed import Item, Lease
 from app.broker.results import Received, encode
 from app.broker.state import State, Subscription, Topic
+from app.node import disk
 from app.node.compaction import Compaction
+from app.node.protocols import Log, WriteJob
 from app.node.runner import GroupRunner
+from app.node.snapshots import SnapshotFiles
 from app.raft import HardState, RaftCore
 from app.raft.follower import Follower
 from app.raft.leader import Leader
@@ -26,6 +29,7 @@ from app.raft.ready import ReadAnswer
 from app.raft.types import NOBODY
 from app.storage import SegmentedLog, recovery
 from app.storage.segment import Segment
+from tests.sim import threads
 
 MUTATIONS: dict[str, Callable[[], Any]] = {}
 
@@ -55,6 +59,19 @@ def skip_fsync() -> Any:
         self.synced_bytes = self.end_bytes
 
     return patched(Segment, "sync", sync)
+
+
+@mutation
+def sync_what_one_try_wrote() -> Any:
+    """Where a chunk of a snapshot finds no room, what was written before it is not synced by the next try, either."""
+
+    def write_all(log: Log, snapshots: SnapshotFiles, jobs: list[WriteJob]) -> None:
+        writes = any(job.hard_state is not None or job.entries for job in jobs)
+        with patched(SegmentedLog, "sync", SegmentedLog.sync if writes else lambda _: None):
+            real(log, snapshots, jobs)
+
+    real = disk.write_all
+    return patched_module(threads, "write_all", write_all)
 
 
 @mutation

@@ -15,6 +15,7 @@ from tests.sim.world import CONVERGENCE, CRASHED
 SEEDS = range(60)
 CAUGHT_BY = {
     "skip_fsync": {checks.DURABLE_FIRST},
+    "sync_what_one_try_wrote": {checks.DURABLE_FIRST},
     "count_old_terms": {checks.COMPLETENESS, checks.COMMITTED_STAYS},
     "half_is_enough": {checks.DURABLE_FIRST, checks.ONE_LEADER, checks.COMPLETENESS},
     "forget_vote": {checks.ONE_VOTE},

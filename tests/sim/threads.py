@@ -115,9 +115,11 @@ class SimDisk:
             node = self.node
             node.checks.writing(node, self._writes)
             try:
-                write_all(node.wal, node.snapshots, self._writes)
-            except NO_ROOM:
-                node.world.count("log full: write held back")
+                with node.world.faults.ambush_room(node, self._writes):
+                    write_all(node.wal, node.snapshots, self._writes)
+            except NO_ROOM as refusal:
+                what = "log full: write held back" if isinstance(refusal, LogFull) else "no room for a chunk: held back"
+                node.world.count(what)
                 self._no_segment = True
                 return False
             node.checks.synced(node)
