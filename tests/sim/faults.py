@@ -165,13 +165,13 @@ class Faults:
     def ambush_room(self, node: SimNode, jobs: Sequence[WriteJob]) -> Iterator[None]:
         """What waits is being written, a chunk of a snapshot with it: another program may just have taken the disk's
         room, though there was some when the chunk came; the next try finds it again. Mostly where more is beside it."""
+        may_strike = self.world.plan.ambush_share and not self._stopped and any(job.chunks for job in jobs)
         was_full, share = node.fs.full, 1.0 if len(jobs) > 1 else 0.2
         if node.id in self._refused:
             self._refused.discard(node.id)
-        elif self.world.plan.ambush_share and not self._stopped and any(job.chunks for job in jobs):
-            if self._room.random() < share:
-                self._refused.add(node.id)
-                node.fs.full = True
+        elif may_strike and self._room.random() < share:
+            self._refused.add(node.id)
+            node.fs.full = True
         try:
             yield
         finally:
