@@ -79,8 +79,9 @@ class Process:
         directory = f"{settings.storage_dir}/group-{GROUP}"
         fs.makedirs(directory)
         identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
-        self._wal = SegmentedLog.open(fs, f"{directory}/log", identity, segment_bytes=settings.segment_bytes)
         self._machine = Machine.open(f"{directory}/state.db")
+        path, is_new = f"{directory}/log", self._machine.applied_index == 0
+        self._wal = SegmentedLog.open(fs, path, identity, segment_bytes=settings.segment_bytes, begin=is_new)
         core = restore_core(self._wal, self._machine, len(settings.nodes), tuning(settings), random.Random())
         snapshots = SnapshotFiles(fs, f"{directory}/snapshots", settings.snapshot_chunk_bytes)
         reserve = Reserve(fs, directory, settings.disk_reserve_bytes)

@@ -4,7 +4,7 @@
     applied within the log, terms differ   a snapshot was installed over a conflicting log, which still stands
     applied beyond the log's end           the same, over a shorter log
     applied before the log's beginning     the state was lost or exchanged: entries are missing, refuse
-    applied, and a log made just now       the log was lost: the node's votes are missing, refuse
+    applied, and there is no log           the node's votes are missing: refuse, before one is begun (`LogMissing`)
 """
 
 from __future__ import annotations
@@ -28,12 +28,6 @@ class StateLost(Exception):
 def reconcile(log: SegmentedLog, machine: StateMachine) -> None:
     """Make the log meet the state. Raises StateLost when it cannot."""
     index, term = machine.applied_index, machine.applied_term
-    if log.created and index > 0:
-        raise StateLost(
-            f"the queue's state ends at entry {index}, but the log beside it is gone, and with it this node's votes. "
-            "Put it back, or move this node's whole directory away and start it again empty; it will get everything "
-            "from its peers."
-        )
     if index < log.first_index - 1:
         raise StateLost(
             f"the queue's state ends at entry {index}, but the log begins at entry {log.first_index}: the state "

@@ -1,6 +1,15 @@
 """The node's durable log: `SegmentedLog`, over any `FileSystem`."""
 
-from app.storage.errors import LogDamaged, LogFailed, LogFull, LogInUse, StorageError, UnknownFormat, WrongIdentity
+from app.storage.errors import (
+    LogDamaged,
+    LogFailed,
+    LogFull,
+    LogInUse,
+    LogMissing,
+    StorageError,
+    UnknownFormat,
+    WrongIdentity,
+)
 from app.storage.filesystem import File, FileSystem, RealFile, RealFileSystem
 from app.storage.format import Identity
 from app.storage.log import SEGMENT_BYTES, SegmentedLog
@@ -14,6 +23,7 @@ __all__ = [
     "LogFailed",
     "LogFull",
     "LogInUse",
+    "LogMissing",
     "RealFile",
     "RealFileSystem",
     "SegmentedLog",

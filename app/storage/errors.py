@@ -2,6 +2,7 @@
 
     StorageError
      ├ LogDamaged      durable bytes have changed; never repaired here, since acknowledged entries may lie there
+     ├ LogMissing      there is none, and a new one must not begin; nothing was changed
      ├ WrongIdentity   the directory belongs to another cluster, group or node
      ├ UnknownFormat   written by a version of this program that this one cannot read
      ├ LogInUse        another process holds the directory
@@ -36,6 +37,17 @@ class LogDamaged(StorageError):
         self.offset = offset
         self.what = what
         self.advice = _ADVICE
+
+
+class LogMissing(StorageError):
+    """What the log was applied to is there, and the log is not."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(
+            f"the log in {directory} is gone, and with it this node's votes, while the state that it led to stands "
+            "beside it. Put it back, or move this node's whole directory away and start it again empty; it will get "
+            "everything from its peers."
+        )
 
 
 class WrongIdentity(StorageError):

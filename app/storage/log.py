@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from app.raft.types import Entry, HardState
-from app.storage.errors import LogFailed
+from app.storage.errors import LogFailed, LogMissing
 from app.storage.filesystem import Closeable, FileSystem
 from app.storage.format import HARD_STATE_BYTES, HEADER_BYTES, RECORD_BYTES, Header, Identity
 from app.storage.recovery import recover
@@ -54,8 +54,6 @@ class SegmentedLog:
         """Whose log this is, with the incarnation of the disk that holds it."""
         self.hard_state = HardState()
         """The last one written; durable after `sync`."""
-        self.created = False
-        """Whether this `open` made the log, so that the disk is a new one."""
         self.first_index = 1
         """The oldest entry held; `last_index + 1` when there is none."""
         self.last_index = 0
@@ -63,13 +61,14 @@ class SegmentedLog:
 
     @classmethod
     def open(
-        cls, fs: FileSystem, directory: str, identity: Identity, *, segment_bytes: int = SEGMENT_BYTES
-    ) -> SegmentedLog:
-        """Open the log in `directory`, or begin one there. All that the result holds is durable.
+        cls, fs: FileSystem, directory: str, identity: Identity, *,
+        segment_bytes: int = SEGMENT_BYTES, begin: bool = True,
+    ) -> SegmentedLog:  # fmt: skip
+        """Open the log in `directory`; where there is none, begin one. All that the result holds is durable.
 
-        Cluster, group and node must be those the log was made with; the stored incarnation wins. `segment_bytes`
-        holds for new segments. Raises `LogDamaged` (nothing is changed then), `WrongIdentity`, `UnknownFormat`,
-        `LogInUse`, `LogFull` (only when there is no log yet), `OSError`.
+        `begin`: whether there may be none. Cluster, group and node must be those the log was made with; the stored
+        incarnation wins. `segment_bytes` holds for new segments. Raises `LogDamaged` (nothing is changed then), `WrongIdentity`, `UnknownFormat`,
+        `LogInUse`, `LogMissing`, `LogFull` (only when there is no log yet), `OSError`.
         """
         assert _LEAST_SEGMENT_BYTES <= segment_bytes <= _MOST_SEGMENT_BYTES
         fs.makedirs(directory)
@@ -78,11 +77,12 @@ class SegmentedLog:
             spares = Spares(fs, directory, segment_bytes)
             log = cls(fs, directory, segment_bytes, spares, held, identity)
             recovered = recover(fs, directory, identity)
+            if recovered is None and not begin:
+                raise LogMissing(directory)
             if recovered is not None:
                 recovered.repair(fs, directory)
             spares.adopt()
             if recovered is None:
-                log.created = True
                 log._start_over(0, 0)
             else:
                 log._segments = recovered.segments

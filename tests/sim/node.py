@@ -167,8 +167,9 @@ class SimNode:
         world.coverage.opening(self)
         fs.makedirs(DIRECTORY)
         identity = Identity(CLUSTER, GROUP, self.id, world.rng.getrandbits(63) | 1)
-        self.wal = SegmentedLog.open(fs, LOG_DIRECTORY, identity, segment_bytes=plan.segment_bytes)
         self.machine = SimMachine.start(self)
+        begin = not self.machine.applied_index
+        self.wal = SegmentedLog.open(fs, LOG_DIRECTORY, identity, segment_bytes=plan.segment_bytes, begin=begin)
         self.checks.reopened(self)
         before = self.wal.last_index, self.wal.first_index
         self.core = restore_core(self.wal, self.machine, plan.nodes, plan.tuning, Random(world.rng.getrandbits(32)))

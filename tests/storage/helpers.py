@@ -11,8 +11,10 @@ SMALL_SEGMENT_BYTES = 8192
 NO_LIMIT = 1 << 40
 
 
-def open_log(fs: FileSystem, directory: str = DIRECTORY, segment_bytes: int = SMALL_SEGMENT_BYTES) -> SegmentedLog:
-    return SegmentedLog.open(fs, directory, IDENTITY, segment_bytes=segment_bytes)
+def open_log(
+    fs: FileSystem, directory: str = DIRECTORY, segment_bytes: int = SMALL_SEGMENT_BYTES, *, begin: bool = True
+) -> SegmentedLog:
+    return SegmentedLog.open(fs, directory, IDENTITY, segment_bytes=segment_bytes, begin=begin)
 
 
 def entry(index: int, term: int = 1, size: int = 20) -> Entry:

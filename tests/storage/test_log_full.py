@@ -126,7 +126,7 @@ def test_a_log_cannot_be_made_on_a_full_disk() -> None:
     with pytest.raises(LogFull):
         open_log(fs)
     fs.full = False
-    assert open_log(fs).created
+    assert open_log(fs).last_index == 0
 
 
 def test_the_real_file_system_leaves_nothing_of_an_allocation_that_failed(
