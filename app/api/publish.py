@@ -77,7 +77,7 @@ class Publishing:
 def places(published: Sequence[results.PublishedMessage]) -> tuple[list[schemas.PublishedMessage], int]:
     """Where each message is, and how many are new. Raises Problem where all were refused."""
     found = [_place(message) for message in published]
-    stored = sum(each.duplicate is False for each in found)
+    stored = [each.duplicate for each in found].count(False)
     if not stored and all(each.code for each in found):
         raise refused(published[0].code or "", published[0].detail or "")
     return found, stored

@@ -1,25 +1,30 @@
 """uvicorn's WebSocket protocol with the limits that it does not have of its own, and an end that comes.
 
 Theory: a client may be slow, silent, broken or hostile; none of that may hold up the loop, fill the memory, or keep the
-server from stopping. What has come is parsed in small pieces, so that many tiny frames stall nobody. A client is alive
+server from stopping. What has come is parsed in small pieces, so that many tiny frames stall nobody; most of it
+needs no parser (`plain_frames`), and goes on to the session, and comes from there, many frames at once. A client lives
 as long as anything comes from it, not only the pong that may stand behind megabytes of its own frames. Whatever closes
 a connection sees to it that it is cut soon, though its client may have left much unread.
 
 Rules of this file: of uvicorn's internals only these are touched: `conn`, `queue`, `frames`, `curr_msg_data_type`,
 `handshake_initiated`, `handshake_complete`, `close_sent`, `disconnected`, `read_paused`, `writable`,
-`pending_ping_payload`, `transport`, `loop`, and the methods overridden below. `tests/api/test_websocket_protocol.py`
-fails where an upgrade of uvicorn changes one.
+`pending_ping_payload`, `transport`, `loop`, and the methods overridden below; of `websockets` these of `conn`, beside
+what is public: `current_size` and `writes`. `tests/api/test_websocket_protocol.py` fails where an upgrade changes one.
+In the messages of ASGI `frames`, a list of payloads, stands in place of `bytes` and `text`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.protocol import State
 
+from app.api import plain_frames
 from app.api.problems import Problem, problem_answer
 
 PIECE_BYTES = 16 << 10
@@ -31,6 +36,7 @@ CUT_S = 3.0
 STOP_CUT_S = 1.0
 """The same while the server stops."""
 TOO_BIG = 1009
+_END_OF_HEAD = b"\r\n\r\n"
 TOGETHER_BYTES = 64 << 10
 """So much leaves in one write; as much as a transport holds before it asks to wait."""
 
@@ -40,7 +46,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._rest = b""
+        self._rest = self._head_end = self._begun = b""
+        self._owed = 0
+        """Bytes that the parser needs to the end of the frame in which it stands."""
         self._is_feeding = self._heard = False
         self._fragments = self._unsent_bytes = 0
         self._is_leaving = False
@@ -51,18 +59,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the first piece now, the others one by one."""
         self._heard = True
-        self._rest += data
+        self._rest += self._begun + data if self._begun else data
+        self._begun = b""
         if not self._is_feeding:
             self._feed()
 
     def _feed(self) -> None:
         piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
-        self.conn.receive_data(piece)
-        self.handle_events()  # also those that came before a mistake
-        if self.conn.parser_exc is not None:
-            self.handle_parser_exception()
-        if not self.handshake_initiated and self.conn.handshake_exc is not None:
-            self._refuse_handshake()
+        if self.handshake_initiated:
+            self._read_frames(piece)
+        else:
+            self._read_handshake(piece)
         if self.transport.is_closing():
             self._rest = b""
         elif self._rest:
@@ -71,6 +78,53 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         elif self._is_feeding and not self.read_paused:
             self.transport.resume_reading()
         self._is_feeding = bool(self._rest)
+
+    def _read_handshake(self, piece: bytes) -> None:
+        """The parser gets the request, to its last byte."""
+        end = (self._head_end + piece).find(_END_OF_HEAD)
+        if end >= 0:
+            end += len(_END_OF_HEAD) - len(self._head_end)
+            piece, self._rest = piece[:end], piece[end:] + self._rest
+        self._head_end = (self._head_end + piece)[-3:]
+        self._parse(piece)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self._refuse_handshake()
+
+    def _read_frames(self, piece: bytes) -> None:
+        """Plain frames need no parser; it gets the others, each from its first to its last byte."""
+        while piece and not self.transport.is_closing():
+            if not self._owed:
+                if self.conn.state is State.OPEN and self.conn.current_size is None:
+                    payloads, end = plain_frames.read(piece, self.config.ws_max_size)
+                    self._pass_on(payloads)
+                    piece = piece[end:]
+                size = plain_frames.size(piece)
+                if size is None:
+                    self._begun = piece
+                    return
+                self._owed = size
+            part, piece = piece[: self._owed], piece[self._owed :]
+            self._owed -= len(part)
+            self._parse(part)
+
+    def _parse(self, data: bytes) -> None:
+        self.conn.receive_data(data)
+        self.handle_events()  # also those that came before a mistake
+        if self.conn.parser_exc is not None:
+            self.handle_parser_exception()
+
+    def _pass_on(self, payloads: list[bytes]) -> None:
+        """The session's next messages. Once it has closed they are nobody's."""
+        if payloads and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.receive", "frames": payloads})  # type: ignore[arg-type]
+            if not self.read_paused:
+                self.read_paused = True
+                self.transport.pause_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        """One that the parser has found."""
+        frames, self.frames = self.frames, []
+        self._pass_on([b"".join(frames)])
 
     def _refuse_handshake(self) -> None:
         """The request was HTTP, and is no handshake: it has a body, or a header that is too long."""
@@ -163,7 +217,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """What the application says. Raises OSError when nobody hears it any more."""
         if message["type"] == "websocket.send" and self.handshake_complete and not self.close_sent:
-            await self._say(message["text"].encode())
+            await self._say(message["frames"])
             return
         try:
             await super().send(message)
@@ -177,23 +231,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close":
             self._cut_later(CUT_S)
 
-    async def _say(self, text: bytes) -> None:
-        """A frame joins those that wait: all that are said in one turn of the loop leave together. None waits while the
+    async def _say(self, texts: Sequence[bytes]) -> None:
+        """Frames join those that wait: all that are said in one turn of the loop leave together. None waits while the
         transport takes nothing; of several that were woken together, the first may have filled it again."""
-        while not self.writable.is_set():
-            await self.writable.wait()
-        if self.disconnected:
-            raise ClientDisconnected
-        try:
-            self.conn.send_text(text)
-        except InvalidState:
-            raise ClientDisconnected from None
-        self._unsent_bytes += len(text)
-        if self._unsent_bytes >= TOGETHER_BYTES:
-            self._send_now()
-        elif not self._is_leaving:
-            self._is_leaving = True
-            self.loop.call_soon(self._leave)
+        for text in texts:
+            while not self.writable.is_set():
+                await self.writable.wait()
+            if self.disconnected or self.conn.state is not State.OPEN:
+                raise ClientDisconnected
+            self.conn.writes.append(plain_frames.text(text))
+            self._unsent_bytes += len(text)
+            if self._unsent_bytes >= TOGETHER_BYTES:
+                self._send_now()
+            elif not self._is_leaving:
+                self._is_leaving = True
+                self.loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         self._is_leaving = False

@@ -19,9 +19,9 @@ import uvicorn
 from uvicorn.server import ServerState
 from websockets.client import ClientProtocol
 from websockets.frames import Frame
-from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
+from app.api import plain_frames
 from app.api.websocket_protocol import FRAGMENTS_MAX, PIECE_BYTES, WebSocketProtocol
 from tests.api.conftest import Live
 
@@ -196,14 +196,14 @@ def test_text_that_is_none_is_answered(live: Live, caplog: pytest.LogCaptureFixt
 
 def test_many_tiny_frames_are_parsed_a_piece_at_a_time(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    parse = ServerProtocol.receive_data
+    read = plain_frames.read
 
-    def receive_data(self: ServerProtocol, data: bytes) -> None:
+    def see(data: bytes, most_bytes: int) -> tuple[list[bytes], int]:
         sizes.append(len(data))
-        parse(self, data)
+        return read(data, most_bytes)
 
     with opened(live) as sock:
-        monkeypatch.setattr(ServerProtocol, "receive_data", receive_data)
+        monkeypatch.setattr(plain_frames, "read", see)
         tiny, asked = frame(TEXT, b"{}"), frame(TEXT, b'{"op": "cancel", "id": 5}')
         reading = threading.Thread(target=rest, args=(sock,))
         reading.start()
@@ -320,7 +320,7 @@ async def test_a_ping_takes_no_frame_along_that_was_said_while_the_transport_fil
             pass
 
     async def say(text: str) -> None:
-        await said[0]({"type": "websocket.send", "text": text})
+        await said[0]({"type": "websocket.send", "frames": [text.encode()]})
 
     config = uvicorn.Config(application, ws_per_message_deflate=False, lifespan="off", log_config=None)
     config.load()

@@ -22,7 +22,7 @@ from app.api.polls import LongPolls
 from app.api.problems import CODES, Problem, problem_answer, stopped
 from app.api.queue import Queue
 from app.api.session.consuming import Consumers
-from app.api.session.frames import Cancel, Consume, Hello, Publish, Refused, Sent, SetCredit, error, read
+from app.api.session.frames import Cancel, Consume, Hello, Publish, Refused, Sent, SetCredit, error, read, read_plain
 from app.api.session.publishing import Publishing
 from app.api.session.settling import Settling
 from app.api.session.window import Window
@@ -59,13 +59,15 @@ class Session:
         try:
             await self._wire.say(Hello(node=self._node.id, version=VERSION, frame_bytes_max=self._frame_bytes_max))
             count = 0
-            while (data := await self._wire.next()) is not None:
-                await self._take(data)
-                await self._window.room()
-                count += 1
-                if count % FRAMES_AT_ONCE == 0:
-                    # What has been read already is taken without a pause: others have their turn, too.
-                    await asyncio.sleep(0)
+            while (frames := await self._wire.next()) is not None:
+                for data in frames:
+                    await self._take(data)
+                    if self._window.is_full:
+                        await self._window.room()
+                    count += 1
+                    if count % FRAMES_AT_ONCE == 0:
+                        # What has been read already is taken without a pause: others have their turn, too.
+                        await asyncio.sleep(0)
         except Exception:
             _log.exception("a session failed")
             await self._wire.close(DEFECT, CODES["internal"].example)
@@ -95,6 +97,10 @@ class Session:
         await self._settling.idle()
 
     async def _take(self, data: bytes) -> None:
+        plain = None if self._node.stopping.is_set() else read_plain(data)
+        if plain is not None:
+            self._publishing.take_plain(plain, data)
+            return
         try:
             frame = read(data)
             try:

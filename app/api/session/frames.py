@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from app.api import message_schemas as schemas
-from app.api.bodies import MALFORMED, refuse, refuse_duplicates
+from app.api.bodies import MALFORMED, check_value, refuse, refuse_duplicates
 from app.api.kinds import WHOLE_MAX, Integer, Lease, Name
 from app.api.problems import Problem, ProblemDetails, problem_details, problem_of
 from app.node.errors import NodeError
@@ -27,6 +27,14 @@ class Publish(schemas.Publish, tag_field="op", tag="publish", kw_only=True, forb
 
     id: Id
     topic: Name
+
+
+class PlainPublish(Struct, tag_field="op", tag="publish", kw_only=True, forbid_unknown_fields=True):
+    """The commonest of these: one message, with nothing but a body."""
+
+    id: Id
+    topic: Name
+    body: Raw
 
 
 class Ack(schemas.Ack, tag_field="op", tag="ack", kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +152,9 @@ class Refused(Exception):
 
 
 _decode = msgspec.json.Decoder(Sent).decode
+_decode_plain = msgspec.json.Decoder(PlainPublish).decode
+_PLAIN_NAMES = (b'"op"', *(b'"%s"' % name.encode() for name in PlainPublish.__struct_fields__))
+_PLAIN_FIELDS = len(_PLAIN_NAMES)
 _decode_head = msgspec.json.Decoder(_Head).decode
 _NAMES = {b'"%s"' % name.encode() for kind in (Consume, Nack, Extend) for name in kind.__struct_fields__} | {b'"op"'}
 
@@ -160,6 +171,19 @@ def read(frame: bytes) -> Sent:
             refuse_duplicates(frame)
         except Problem as problem:
             raise Refused(sent.id, problem) from None
+    return sent
+
+
+def read_plain(frame: bytes) -> PlainPublish | None:
+    """A publish of one message that has nothing but a body, all of it checked. None: it is another frame, or may be
+    wrong; `read` tells."""
+    try:
+        sent = _decode_plain(frame)
+        check_value(sent.body)
+    except (*MALFORMED, Problem):
+        return None
+    if frame.count(b":") > _PLAIN_FIELDS and any(frame.count(name) > 1 for name in _PLAIN_NAMES):
+        return None
     return sent
 
 

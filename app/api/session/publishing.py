@@ -15,7 +15,7 @@ from app.api.problems import Problem
 from app.api.publish import places
 from app.api.queue import Queue, is_repeatable
 from app.api.routes import OPERATION_TIMEOUT_S
-from app.api.session.frames import Error, Publish, Published, error
+from app.api.session.frames import Error, PlainPublish, Publish, Published, error
 from app.api.session.lines import Lines
 from app.api.session.window import Window
 from app.api.session.wire import Wire
@@ -47,9 +47,16 @@ class Publishing:
     def take(self, frame: Publish, data: bytes) -> None:
         """A frame has come. Raises Problem where it cannot be stored as it is."""
         messages, atomic = messages_in(frame, data)
-        waiting = _Waiting(frame.id, messages, atomic and len(messages) > 1, is_repeatable(messages), len(data))
+        alone = atomic and len(messages) > 1
+        self._add(frame.topic, _Waiting(frame.id, messages, alone, is_repeatable(messages), len(data)))
+
+    def take_plain(self, frame: PlainPublish, data: bytes) -> None:
+        """The same of one that has nothing but a body, which was checked."""
+        self._add(frame.topic, _Waiting(frame.id, [NewMessage(bytes(frame.body))], False, False, len(data)))
+
+    def _add(self, topic: str, waiting: _Waiting) -> None:
         self._window.enter(waiting.size)
-        self._lines.add(frame.topic, waiting)
+        self._lines.add(topic, waiting)
 
     async def _store(self, topic: str, frames: list[_Waiting]) -> None:
         messages = [message for frame in frames for message in frame.messages]
@@ -62,25 +69,24 @@ class Publishing:
             answers = [error(frame.id, refused) for frame in frames]
         else:
             answers = self._answers(topic, frames, published.messages)
-        for frame in frames:
-            self._window.leave(frame.size)
-        for answer in answers:
-            await self._wire.say(answer)
+        self._window.leave([frame.size for frame in frames])
+        await self._wire.say(*answers)
 
     def _answers(
         self, topic: str, frames: list[_Waiting], stored: list[results.PublishedMessage]
     ) -> list[Published | Error]:
         answers: list[Published | Error] = []
-        start = 0
+        start = new = 0
         for frame in frames:
             end = start + len(frame.messages)
             try:
                 found, count = places(stored[start:end])
-                self._meters.count_published(topic, count)
+                new += count
                 answers.append(Published(id=frame.id, messages=found))
             except Problem as problem:
                 answers.append(error(frame.id, problem))
             start = end
+        self._meters.count_published(topic, new)
         return answers
 
 

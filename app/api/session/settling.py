@@ -65,10 +65,8 @@ class Settling:
                 end = start + len(each.frame.tokens)
                 answers.append(Settled(id=each.frame.id, results=found[start:end]))
                 start = end
-        for each in waiting:
-            self._window.leave(each.size)
-        for answer in answers:
-            await self._wire.say(answer)
+        self._window.leave([each.size for each in waiting])
+        await self._wire.say(*answers)
 
 
 def _command(topic: str, tokens: list[str], like: Settle) -> commands.Ack | commands.Nack | commands.Extend:

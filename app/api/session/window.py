@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 FRAMES = 4096
 FRAME_BYTES = 8 << 20
@@ -23,12 +24,17 @@ class Window:
         if self._frames >= FRAMES or self._bytes >= FRAME_BYTES:
             self._room.clear()
 
-    def leave(self, size: int) -> None:
-        """It was answered."""
-        self._frames -= 1
-        self._bytes -= size
+    def leave(self, sizes: Sequence[int]) -> None:
+        """Frames of these sizes are answered."""
+        self._frames -= len(sizes)
+        self._bytes -= sum(sizes)
         if self._frames < FRAMES and self._bytes < FRAME_BYTES:
             self._room.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for now."""
+        return not self._room.is_set()
 
     async def room(self) -> None:
         """Return when another frame may be read."""

@@ -23,18 +23,18 @@ class Wire:
         self._receive, self._send = receive, send
         self.gone = asyncio.Event()
 
-    async def next(self) -> bytes | None:
-        """The next frame, text or binary alike (`websocket_protocol`); None when the client is gone."""
+    async def next(self) -> list[bytes] | None:
+        """The next frames, text or binary alike (`websocket_protocol`); None when the client is gone."""
         message = await self._receive()
         if message["type"] != "websocket.receive":
             self.gone.set()
             return None
-        data: bytes = message["bytes"]
-        return data
+        frames: list[bytes] = message["frames"]
+        return frames
 
-    async def say(self, frame: msgspec.Struct) -> None:
-        """Send a frame. Waits while the client does not read."""
-        await self._pass({"type": "websocket.send", "text": _encode(frame).decode()})
+    async def say(self, *frames: msgspec.Struct) -> None:
+        """Send frames. Waits while the client does not read."""
+        await self._pass({"type": "websocket.send", "frames": [*map(_encode, frames)]})
 
     async def close(self, code: int, reason: str) -> None:
         """The last that is sent."""
