@@ -84,7 +84,7 @@ class Process:
         self._wal = SegmentedLog.open(fs, path, identity, segment_bytes=settings.segment_bytes, begin=is_new)
         core = restore_core(self._wal, self._machine, len(settings.nodes), tuning(settings), random.Random())
         snapshots = SnapshotFiles(fs, f"{directory}/snapshots", settings.snapshot_chunk_bytes)
-        reserve = Reserve(fs, directory, settings.disk_reserve_bytes)
+        reserve = Reserve(fs, directory, settings.disk_reserve_bytes, lambda: self._machine.owed_bytes)
         self._disk = DiskThread(self._wal, snapshots, reserve, post, fail_stop)
         self.node = Node(settings, self._machine)
         around = Surroundings(

@@ -164,9 +164,15 @@ class Machine:
         """Whether the database's own files have grown so far that they need a `checkpoint`."""
         return self._growth is not None and self._growth.is_due
 
-    def checkpoint(self) -> int:
+    @property
+    def owed_bytes(self) -> int:
+        """What the database may grow by when it takes in what was committed since it last did."""
+        return 0 if self.path == files.MEMORY or self._closed else upkeep.used_bytes(self.path)
+
+    def checkpoint(self, scarce: bool = False) -> int:
         """Bring the state to the disk. -> the applied index up to which it surely is there; on a full disk it may be
-        that of an earlier one. Blocks its thread, and the writer only for a commit."""
+        that of an earlier one. Blocks its thread, and the writer only for a commit; `scarce`: until the write-ahead log
+        may start again."""
         if self.path == files.MEMORY:
             return self.applied_index
         if self._closed:
@@ -178,7 +184,7 @@ class Machine:
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
-                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._held_off())
+                    left_bytes = upkeep.backfill(self.path, self._descriptor, self._held_off(), scarce)
                     with self._gate:
                         upkeep.shrink_wal(self.path, self._connection)
                     if self._growth is not None:

@@ -46,6 +46,8 @@ PASSES_MAX = 4
 QUICK_S = 0.02
 WAL_KEPT_BYTES = 192 << 20
 WAL_CUT_BYTES = 16 << 20
+SCARCE_BACKFILL_BYTES = 1 << 20
+"""What is worth a backfill on a disk that is nearly full."""
 WAL_HEADER_BYTES = 32
 FRAME_BYTES = 24 + PAGE_BYTES
 FREE_PAGES_KEPT = (16 << 20) // PAGE_BYTES
@@ -64,12 +66,13 @@ def make_durable(path: str) -> None:
     sync_directory(path)
 
 
-def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any]) -> int:
+def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager[Any], scarce: bool) -> int:
     """Let the write-ahead log start again, if it has become long. `descriptor`: of the database file, see `files`.
-    Entering `writer_held_off` ends the writer's transaction, if it can, and keeps it from another. -> the bytes of a
-    long one that were left for another time, on a slow day or a full disk."""
-    wal_bytes = _used_bytes(path)
-    if wal_bytes < WAL_BACKFILL_BYTES:
+    Entering `writer_held_off` ends the writer's transaction, if it can, and keeps it from another. `scarce`: the disk
+    is nearly full, so a short one counts, too, and must not wait; its file gives back all that it has. -> the bytes of
+    a long one that were left for another time, on a slow day or a full disk."""
+    wal_bytes = used_bytes(path)
+    if wal_bytes < (SCARCE_BACKFILL_BYTES if scarce else WAL_BACKFILL_BYTES):
         return 0
     try:
         with contextlib.closing(connect(path)) as connection:
@@ -80,9 +83,9 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
                 is_quick = time.monotonic() - begun < QUICK_S
                 if is_quick:
                     break
-            if is_quick or wal_bytes > WAL_BYTES_MAX:
+            if is_quick or scarce or wal_bytes > WAL_BYTES_MAX:
                 with writer_held_off:
-                    _pass(connection)
+                    _pass(connection, "TRUNCATE" if scarce else "PASSIVE")
                 return 0
     except (sqlite3.Error, OSError) as error:
         if not is_full(error):
@@ -90,7 +93,8 @@ def backfill(path: str, descriptor: int, writer_held_off: AbstractContextManager
     return wal_bytes
 
 
-def _used_bytes(path: str) -> int:
+def used_bytes(path: str) -> int:
+    """Of the write-ahead log of the database at `path`: what is not known to be in the database."""
     with _wal(path) as wal:
         return 0 if wal is None else wal_bytes_used(wal)
 
@@ -110,8 +114,10 @@ def wal_bytes_used(wal: int) -> int:
     return max(0, low) * FRAME_BYTES
 
 
-def _pass(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+def _pass(connection: sqlite3.Connection, how: str = "PASSIVE") -> None:
+    """TRUNCATE is PASSIVE where somebody reads or writes, and so never waits."""
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
 
 @contextlib.contextmanager
@@ -146,7 +152,7 @@ class Growth:
     def after_commit(self) -> None:
         """Look."""
         limit_bytes = max(WAL_BACKFILL_BYTES, self._left_bytes + WAL_BACKFILL_BYTES // 2)
-        self.is_due = _used_bytes(self._path) >= limit_bytes
+        self.is_due = used_bytes(self._path) >= limit_bytes
 
     def after_checkpoint(self, left_bytes: int) -> None:
         """What was left for another time is tried again when something has come to it."""

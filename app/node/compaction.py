@@ -3,7 +3,8 @@
 The log may drop an entry only when the state that contains it is durable without the log. So: after so many
 bytes applied, or when the state's own files ask for it, checkpoint the state in the background, then drop what lies
 behind, less a stretch that is kept for followers that are a little late (a snapshot is dearer), and less what a
-snapshot under way builds on.
+snapshot under way builds on. On a disk that is nearly full the stretch is short, and a checkpoint comes as soon as it
+has something to give back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from app.raft import RaftCore
 
 ENTRY_OVERHEAD_BYTES = 48
 """Added to a command's size: an entry is never free, on disk or in memory."""
+SCARCE_BYTES, SCARCE_MS = 16 << 20, 200
+"""On a disk that is nearly full: kept of the log, at most, and of what the state's files owe; and between two tries."""
 
 
 class Compaction:
@@ -38,16 +41,31 @@ class Compaction:
         self._every_bytes, self._retain_bytes = every_bytes, retain_bytes
         self._since_bytes = log.tail_bytes_since(log.first_index - 1)  # what earlier lives left counts too
         self._running = False
+        self._tried_at_ms = -SCARCE_MS
 
     def applied(self, items: Sequence[Item]) -> None:
         """Count what was applied; start a checkpoint when it is time."""
         size = sum(len(item.command or b"") for item in items) + len(items) * ENTRY_OVERHEAD_BYTES
         self._since_bytes += size
         is_due = self._since_bytes >= self._every_bytes or self._machine.checkpoint_due
-        if is_due and not self._running:
+        if is_due:
+            self._begin()
+
+    def make_room(self) -> None:
+        """The disk is nearly full: give back what need not be kept."""
+        now_ms, log = self._around.elapsed_ms(), self._core.log
+        long_bytes = 2 * min(SCARCE_BYTES, self._retain_bytes)
+        may_gain = self._machine.owed_bytes >= SCARCE_BYTES or self.log.tail_bytes_since(log.base_index) >= long_bytes
+        if may_gain and now_ms >= self._tried_at_ms + SCARCE_MS:
+            self._tried_at_ms = now_ms
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._running:
             self._since_bytes = 0
             self._running = True
-            self._around.background.run(self._machine.checkpoint, self._durable)
+            scarce = self._around.disk.scarce
+            self._around.background.run(lambda: self._machine.checkpoint(scarce), self._durable)
 
     def _durable(self, durable_index: int) -> None:
         self._running = False
@@ -57,7 +75,8 @@ class Compaction:
             self._around.disk.call(lambda: self.log.compact(target), lambda _: None)
 
     def _droppable(self, most: int) -> int:
-        """The largest index up to `most` with at least `retain_bytes` of log behind it."""
+        """The largest index up to `most` with at least so much of log behind it as is to be kept."""
+        retain_bytes = min(self._retain_bytes, SCARCE_BYTES) if self._around.disk.scarce else self._retain_bytes
         indices = range(self._core.log.base_index, most + 1)
-        kept = bisect_left(indices, True, key=lambda index: self.log.tail_bytes_since(index) < self._retain_bytes)
+        kept = bisect_left(indices, True, key=lambda index: self.log.tail_bytes_since(index) < retain_bytes)
         return self._core.log.base_index + kept - 1

@@ -38,7 +38,7 @@ class Overloaded(NotCommitted):
 
 
 class DiskFull(NotCommitted):
-    """The leader's disk has no room for operations that make the data grow."""
+    """The disks of a majority, or the leader's, have no room for operations that make the data grow."""
 
     retry_after_s = 5.0
 

@@ -74,8 +74,14 @@ class StateMachine(Protocol):
         """The state's own files have grown: a checkpoint makes them small again."""
         ...
 
-    def checkpoint(self) -> int:
-        """Make the state durable; returns the applied index that is. Any thread."""
+    @property
+    def owed_bytes(self) -> int:
+        """What its files are yet to take of the disk before they can give any back. Any thread."""
+        ...
+
+    def checkpoint(self, scarce: bool = False) -> int:
+        """Make the state durable; returns the applied index that is. `scarce`: the disk is nearly full, so its files
+        are to be as small as they can be. Any thread."""
         ...
 
     def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
@@ -113,6 +119,11 @@ class Disk(Protocol):
     @property
     def full(self) -> bool:
         """There is no room for what makes the data grow."""
+        ...
+
+    @property
+    def scarce(self) -> bool:
+        """There is little room left."""
         ...
 
     def has_room(self, size_bytes: int) -> bool:

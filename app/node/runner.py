@@ -98,6 +98,9 @@ class GroupRunner:
             for command, grows in self._clockwork.commands(self._stamp_ms):
                 self._timed += 1
                 self.submit(command, grows, self._time_kept)
+        self.core.crowded = self.around.disk.full
+        if self.around.disk.scarce:
+            self.compaction.make_room()
         self._applier.apply()
         self._wake()
 
@@ -116,8 +119,8 @@ class GroupRunner:
         """
         if self.core.leader is None:
             done(NotLeading(self.core.leader_id))
-        elif grows and self.around.disk.full:
-            done(DiskFull("the leader's disk is full: free some space there, or consume; nothing was stored"))
+        elif grows and not self.core.leader.has_room():
+            done(DiskFull("the disks of a majority are full: free some space there, or consume; nothing was stored"))
         elif len(self._applier.waiters) + len(self._proposals) >= self._inbox_limit:
             done(Overloaded(f"{self._inbox_limit} operations are waiting already: slow down and try again"))
         elif self._proposals_bytes + self.core.log.tail_bytes > INBOX_BYTES:

@@ -75,7 +75,7 @@ class Node:
         """The state machine's answer to `command`. Raises NodeError.
 
         `retry`: the command carries a key, so it may be sent again after an unknown outcome. `grows`: refuse
-        it with DiskFull when the leader's disk is full.
+        it with DiskFull when the disks that it needs are full.
         """
         deadline = time.monotonic() + timeout_s
         method = Method.SUBMIT_GROWING if grows else Method.SUBMIT

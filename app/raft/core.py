@@ -108,6 +108,10 @@ class RaftCore:
         """Since a leader of this term was heard; starts as 'long ago': a restarted node owes nobody loyalty."""
         self._timeout_ticks = 0
         self._hurried = False
+        self._met_log = False
+        """Since its start, while its own log is empty, this node has heard of one that is not."""
+        self.crowded = False
+        """The driver's word: this node's disk has no room for what makes the data grow."""
         self._yielded_term = 0
         """The last term for which a rival's pre-vote was let go first."""
         self._draw_timeout()
@@ -149,8 +153,21 @@ class RaftCore:
                 self._handlers[type(message)](message)
         elif message.sender not in self.log.configuration.ids():
             self.strangers_refused += 1
-        elif self._in_current_term(message):
-            self._handlers[type(message)](message)
+        else:
+            if not self.log.last_index:
+                self._meet(message)
+            if self._in_current_term(message):
+                self._handlers[type(message)](message)
+
+    def _meet(self, message: AnyMessage) -> None:
+        """This node's log is empty. Once it has met one that is not, it waits to be given that: else nodes that lost
+        their disks would found a cluster of their own beside the one that holds what was acknowledged."""
+        asks_with_log = isinstance(message, RequestVote) and message.last_log_index > 0
+        self._met_log |= asks_with_log or isinstance(message, AppendEntries | InstallSnapshot)
+
+    def _may_begin(self, last_log_index: int) -> bool:
+        """Whether one whose log ends there may lead, as far as this node knows: with an empty one but a new cluster."""
+        return last_log_index > 0 or not self._met_log
 
     def propose(self, datas: list[bytes]) -> tuple[int, int]:
         """Append commands. Returns (index of the first, term). Raises NotLeader."""
@@ -271,7 +288,7 @@ class RaftCore:
         )
 
     def _electable(self) -> bool:
-        return self.log.admits(self.node, self.incarnation)
+        return self.log.admits(self.node, self.incarnation) and self._may_begin(self.log.last_index)
 
     def _campaign(self, *, pre: bool, transfer: bool = False) -> None:
         """Ask for votes; with `pre`, ask whether it would be worth asking."""
@@ -305,7 +322,7 @@ class RaftCore:
         unbound = self.vote == NOBODY and self.leader_id is None
         free = message.term > self.term or self.vote == message.sender or unbound
         current = self.log.up_to_date(message.last_log_index, message.last_log_term)
-        granted = known and free and current
+        granted = known and free and current and self._may_begin(message.last_log_index)
         if granted and not message.pre:
             if self.role != Role.FOLLOWER:
                 # A pre-candidate that has just voted must not stand against its own choice.

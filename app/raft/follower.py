@@ -71,6 +71,7 @@ class Follower:
             hint_term=0,
             round=0,
             incarnation=self.core.incarnation,
+            crowded=self.core.crowded,
         )
 
     def _reply(
@@ -93,6 +94,7 @@ class Follower:
             hint_term=hint_term,
             round=message.round,
             incarnation=self.core.incarnation,
+            crowded=self.core.crowded,
         )
 
     def on_install_snapshot(self, message: InstallSnapshot) -> None:
@@ -153,4 +155,5 @@ class Follower:
             hint_term=0,
             round=0,
             incarnation=self.core.incarnation,
+            crowded=self.core.crowded,
         )

@@ -121,6 +121,12 @@ class Leader:
     def _heard(self, progress: Progress) -> bool:
         return progress.silent_ticks <= self.core.tuning.election_max_ticks
 
+    def has_room(self) -> bool:
+        """Whether what makes the data grow can be stored: here, and with enough of those that answer for a majority."""
+        peers = self.progress.values()
+        roomy = 1 + sum(self._heard(p) and not p.crowded for p in peers)
+        return not self.core.crowded and (roomy >= self.core.majority() or not any(p.crowded for p in peers))
+
     def _disk_stalls(self) -> bool:
         """A disk that does not finish what was given to it, though heartbeats could still flow."""
         if self.log.stable_index >= self.log.last_index or self.log.stable_index != self._stall_mark:
@@ -136,6 +142,7 @@ class Leader:
         progress = self.progress[message.sender]
         if not self._hear(message.sender, message.incarnation):
             return
+        progress.crowded = message.crowded
         if message.round > progress.round:
             progress.round = message.round
             self._confirm_reads()

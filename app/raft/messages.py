@@ -78,6 +78,8 @@ class AppendReply(Message, tag=4, frozen=True):
     hint_term: int
     round: int
     incarnation: int
+    crowded: bool
+    """The disk there has no room for what makes the data grow. It takes entries as long as its log can."""
 
 
 class InstallSnapshot(Message, tag=5, frozen=True):

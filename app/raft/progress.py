@@ -28,7 +28,7 @@ class Progress:
     """One member, seen from the leader. Times are in ticks."""
 
     __slots__ = (
-        "match", "next", "pace", "probe_sent", "silent_ticks", "incarnation", "round", "sent_commit",
+        "match", "next", "pace", "probe_sent", "silent_ticks", "incarnation", "crowded", "round", "sent_commit",
         "snapshot", "offset", "chunk_age_ticks", "_window", "_in_flight", "_in_flight_bytes", "_window_bytes",
     )  # fmt: skip
 
@@ -39,6 +39,7 @@ class Progress:
         self.probe_sent = False
         self.silent_ticks = 0
         self.incarnation = 0
+        self.crowded = False
         self.round = 0
         self.sent_commit = 0
         self.snapshot: SnapshotMeta | None = None

@@ -67,8 +67,8 @@ class SegmentedLog:
         """Open the log in `directory`; where there is none, begin one. All that the result holds is durable.
 
         `begin`: whether there may be none. Cluster, group and node must be those the log was made with; the stored
-        incarnation wins. `segment_bytes` holds for new segments. Raises `LogDamaged` (nothing is changed then), `WrongIdentity`, `UnknownFormat`,
-        `LogInUse`, `LogMissing`, `LogFull` (only when there is no log yet), `OSError`.
+        incarnation wins. `segment_bytes` holds for new segments. Raises `LogDamaged` (nothing is changed then),
+        `WrongIdentity`, `UnknownFormat`, `LogInUse`, `LogMissing`, `LogFull` (only where it begins one), `OSError`.
         """
         assert _LEAST_SEGMENT_BYTES <= segment_bytes <= _MOST_SEGMENT_BYTES
         fs.makedirs(directory)

@@ -304,11 +304,11 @@ def test_a_short_one_is_left_alone_and_so_is_the_writer_on_a_slow_disk(
         def __exit__(self, *_: object) -> None:
             pass
 
-    upkeep.backfill(path, stored.machine._descriptor, Gate())
+    upkeep.backfill(path, stored.machine._descriptor, Gate(), scarce=False)
     assert held_off == 0
     monkeypatch.setattr(upkeep, "WAL_BYTES_MAX", 0)
     stored.publish(b"more")
-    upkeep.backfill(path, stored.machine._descriptor, Gate())
+    upkeep.backfill(path, stored.machine._descriptor, Gate(), scarce=False)
     assert held_off == 1, "beyond this length there is no more waiting for a better day"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from app.broker.item import Item
+from app.node import compaction as compaction_module
 from app.node.compaction import Compaction
 
 ENTRY_BYTES = 100
@@ -20,6 +23,7 @@ class World:
         self.checkpoint_due = False
         self.last, self.durable = last, durable
         self.first_index = 1
+        self.scarce, self.owed_bytes, self.time_ms, self.asked_scarce = False, 0, 0, list[bool]()
         self.log = SimpleNamespace(base_index=0, compact=self._given_up)
         self.snapshots = SimpleNamespace(oldest=lambda: oldest_copy)
 
@@ -32,8 +36,9 @@ class World:
     def _given_up(self, index: int) -> None:
         self.log.base_index = index
 
-    def checkpoint(self) -> int:
+    def checkpoint(self, scarce: bool) -> int:
         self.checkpoints += 1
+        self.asked_scarce.append(scarce)
         return self.durable
 
     def run(self, work: Any, done: Any) -> None:
@@ -42,7 +47,7 @@ class World:
     call = run
 
     def compaction(self, every_bytes: int, retain_bytes: int) -> Compaction:
-        around: Any = SimpleNamespace(background=self, disk=self)
+        around: Any = SimpleNamespace(background=self, disk=self, elapsed_ms=lambda: self.time_ms)
         core: Any = SimpleNamespace(log=self.log)
         snapshots: Any = self.snapshots
         return Compaction(self, core, self, snapshots, around, every_bytes, retain_bytes)  # type: ignore[arg-type]
@@ -90,3 +95,25 @@ def test_a_state_whose_own_files_have_grown_is_checkpointed_however_short_the_lo
     world.checkpoint_due = True
     apply_one(compaction, 2)
     assert world.checkpoints == 1
+
+
+def test_on_a_disk_that_is_nearly_full_little_is_kept_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction_module, "SCARCE_BYTES", 5_000)
+    world = World(last=1000, durable=1000)
+    compaction = world.compaction(every_bytes=1 << 30, retain_bytes=20_000)
+    world.scarce = True
+    compaction.make_room()
+    assert (world.dropped, world.asked_scarce) == ([950], [True])
+
+
+def test_room_is_made_now_and_then_where_there_is_something_to_gain() -> None:
+    world = World(last=10, durable=10)
+    compaction = world.compaction(every_bytes=1 << 30, retain_bytes=20_000)
+    world.scarce = True
+    for owed_bytes, time_ms, checkpoints in (
+        (0, 0, 0), (compaction_module.SCARCE_BYTES, 0, 1), (compaction_module.SCARCE_BYTES, 1, 1),
+        (compaction_module.SCARCE_BYTES, compaction_module.SCARCE_MS, 2), (0, 10 * compaction_module.SCARCE_MS, 2),
+    ):  # fmt: skip
+        world.owed_bytes, world.time_ms = owed_bytes, time_ms
+        compaction.make_room()
+        assert world.checkpoints == checkpoints

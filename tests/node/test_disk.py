@@ -59,7 +59,7 @@ class Bench:
         self.fatal: list[BaseException] = []
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
         self.snapshots = SnapshotFiles(fs, f"{directory}/snapshots", 1024)
-        reserve = Reserve(fs, directory, reserve_bytes)
+        reserve = Reserve(fs, directory, reserve_bytes, lambda: 0)
         self.disk = DiskThread(self.log, self.snapshots, reserve, self.posted.put, self.fatal.append)
         self.disk.start()
 
@@ -237,12 +237,24 @@ def test_a_call_that_finds_no_room_is_tried_again(bench: Bench) -> None:
     assert bench.fatal == []
 
 
+def test_what_the_state_is_yet_to_take_is_no_room(small: Bench) -> None:
+    small.fs.capacity_bytes = 200 << 20
+    owed = [0]
+    reserve = Reserve(small.fs, "/disk", 50 << 20, lambda: owed[0])
+    for owed_mib, scarce, short in ((0, False, False), (30, True, False), (160, True, True), (0, False, False)):
+        owed[0] = owed_mib << 20
+        reserve.check()
+        assert (reserve.scarce, reserve.short) == (scarce, short)
+    reserve.release()
+    assert reserve.scarce and reserve.short
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_no_room_for_the_ballast_is_a_full_disk_also_where_it_is_a_quota(tmp_path: Path, code: int) -> None:
     class Refusing(RealFileSystem):
         def allocate(self, path: str, size: int) -> RealFile:
             raise OSError(code, os.strerror(code))
 
-    reserve = Reserve(Refusing(), str(tmp_path), 0)
+    reserve = Reserve(Refusing(), str(tmp_path), 0, lambda: 0)
     reserve.check()
     assert reserve.short

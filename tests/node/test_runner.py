@@ -16,7 +16,7 @@ from app.node import applying
 from app.node import runner as runner_module
 from app.node.compaction import Compaction
 from app.node.disk import write_all
-from app.node.errors import Overloaded
+from app.node.errors import DiskFull, Overloaded
 from app.node.protocols import Surroundings, WriteJob
 from app.node.recovery import restore_core
 from app.node.runner import GroupRunner, NotLeading
@@ -31,7 +31,7 @@ TICK_MS = 10
 class Member:
     """One node's runner; itself its disk and its background thread, which do all at once unless `stuck`."""
 
-    full = False
+    full = scarce = False
     room_bytes = 1 << 30
 
     def __init__(self, world: World, node: int, directory: str):
@@ -148,6 +148,34 @@ def test_operations_of_a_lost_leadership_do_not_fill_the_inbox_of_the_next(world
     world.pass_time(5)
     assert len(lost) == INBOX_LIMIT and not any(isinstance(outcome, bytes) for outcome in lost)
     assert [type(answer) for answer in answers] == [bytes] * INBOX_LIMIT
+
+
+def test_what_grows_needs_room_on_the_disks_of_a_majority(world: World) -> None:
+    """Found by a trial: the leader asked its own disk alone, so followers were filled to their last byte."""
+    leader = world.leader()
+    others = [member for member in world.members if member is not leader]
+
+    def outcome(grows: bool) -> object:
+        outcomes: list[object] = []
+        leader.runner.submit(b"x", grows, outcomes.append)
+        world.pass_time(20)
+        return outcomes[0]
+
+    for full, is_taken in (((), True), (others[:1], True), (others, False), (others[1:], True), ((leader,), False)):
+        for member in world.members:
+            member.full = member in full
+        world.pass_time(20)
+        assert isinstance(outcome(True), bytes if is_taken else DiskFull), full
+        assert isinstance(outcome(False), bytes)
+        leader.full = False
+    others[0].full = True
+    world.pass_time(20)
+    world.away = {others[1].runner.core.node}
+    world.pass_time(200)
+    assert isinstance(outcome(True), DiskFull), "who is silent has no room to give"
+    others[0].full = False
+    world.pass_time(20)
+    assert isinstance(outcome(True), bytes)
 
 
 def test_reads_that_cannot_be_confirmed_are_bounded(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from app.raft import Role
 from app.raft.messages import AppendEntries, RequestVote
@@ -45,10 +46,43 @@ def test_wiped_disk_does_not_vote(script):
         s.timeout(3)
         s.deliver()
     assert s.role(3) != Role.LEADER
-    s.say("Nor may n2 itself lead anyone.")
+    s.say("Nor may n2 itself lead anyone: it has met a log, and waits for it.")
+    with pytest.raises(AssertionError, match="does not stand"):
+        s.timeout(2)
+
+
+def test_wiped_disks_found_no_cluster_beside_one_that_holds_the_log(script):
+    s = script(admitted=False)
+    s.elect(1)
+    s.propose(1, "a")
+    s.deliver()
+    s.say("n2 and n3 lose their disks. n1 stands, and is refused: its configuration names the disks that are gone.")
+    s.wipe(2)
+    s.wipe(3)
+    s.crash(1)
+    s.restart(1)
+    s.timeout(1)
+    s.deliver()
+    assert s.role(1) != Role.LEADER
+    s.say("But now n2 and n3 know of a log, and wait for it, whatever they could agree on between the two of them.")
+    for node in (2, 3):
+        with pytest.raises(AssertionError, match="does not stand"):
+            s.timeout(node)
+    s.say("n3 starts once more, and has met nobody yet: it stands, and n2 refuses.")
+    s.crash(3)
+    s.restart(3)
+    s.cut("1>3", "3>1")
+    s.timeout(3)
+    s.deliver()
+    assert s.role(3) != Role.LEADER
+
+
+def test_nodes_that_have_met_no_log_begin_one(script):
+    s = script(admitted=False)
+    s.crash(1)
     s.timeout(2)
     s.deliver()
-    assert s.role(2) != Role.LEADER
+    assert s.role(2) == Role.LEADER
 
 
 def test_wiped_disk_counts_once_it_is_admitted(script):

@@ -78,7 +78,7 @@ class SimMachine(Machine):
             self._connection.execute("ROLLBACK")
         return database.image_of(self._connection)
 
-    def checkpoint(self) -> int:
+    def checkpoint(self, scarce: bool = False) -> int:
         self.middle = None
         if self.node.fs.full:
             # As SQLite does when it finds the disk full.

@@ -177,7 +177,7 @@ class SimNode:
             world.count("state installed over a log that still stood: reset at start")
         self.core.log._cache_bytes = plan.cache_bytes
         self.snapshots = SnapshotFiles(fs, f"{DIRECTORY}/snapshots", plan.chunk_bytes)
-        self.disk = SimDisk(self, Reserve(fs, DIRECTORY, RESERVE_BYTES))
+        self.disk = SimDisk(self, Reserve(fs, DIRECTORY, RESERVE_BYTES, lambda: self.machine.owed_bytes))
         around = Surroundings(
             transport=self,
             disk=self.disk,

@@ -56,6 +56,10 @@ class SimDisk:
     def full(self) -> bool:
         return self._no_segment or self._reserve.short
 
+    @property
+    def scarce(self) -> bool:
+        return self._no_segment or self._reserve.scarce
+
     def has_room(self, size_bytes: int) -> bool:
         return not self.full and size_bytes <= self._reserve.room_bytes
 
@@ -145,7 +149,7 @@ class SimDisk:
         if now_us < self.stalled_until_us:
             return
         with fail_stop():
-            self._no_segment = not self.node.wal.prepare(scarce=self._reserve.short)
+            self._no_segment = not self.node.wal.prepare(scarce=self._reserve.scarce)
             if now_us >= self._next_check_us:
                 self._reserve.check()
                 self._next_check_us = now_us + ROOM_CHECK_US

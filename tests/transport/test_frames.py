@@ -7,7 +7,17 @@ import time
 import msgspec
 import pytest
 
-from app.transport.frames import HEAD, MAGIC, MAX_FRAME_BYTES, Frame, FrameError, FrameReader, Hello, check_hello
+from app.transport.frames import (
+    HEAD,
+    MAGIC,
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    Frame,
+    FrameError,
+    FrameReader,
+    Hello,
+    check_hello,
+)
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -32,7 +42,7 @@ def test_an_impossible_length_is_refused_before_anything_is_buffered() -> None:
 
 
 def hello(**changes: object) -> bytes:
-    fields = {"magic": MAGIC, "version": 1, "cluster": 7, "sender": 1, "to": 0} | changes
+    fields = {"magic": MAGIC, "version": PROTOCOL_VERSION, "cluster": 7, "sender": 1, "to": 0} | changes
     return msgspec.msgpack.encode(Hello(**fields))  # type: ignore[arg-type]
 
 
@@ -46,7 +56,7 @@ def test_a_peer_of_this_cluster_is_known() -> None:
         (hello(cluster=8), "another cluster"),
         (hello(to=2), "looks for node 2"),
         (hello(sender=5), "node 5"),
-        (hello(version=2), "version 2"),
+        (hello(version=1), "version 1"),
         (hello(magic="HTTP"), "HTTP"),
         (b"GET / HTTP/1.1", "greeting"),
         (b"", "greeting"),
