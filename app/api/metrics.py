@@ -209,8 +209,9 @@ class Metrics:
 _GAUGES = {
     "term": "The current term", "first_log_index": "First entry in the log", "last_log_index": "Last entry in the log",
     "commit_index": "Last entry known to be committed", "applied_index": "Last entry applied to the state",
-    "ready": "1 when the node may be sent work", "disk_full": "1 when the log has no room",
-    }  # fmt: skip
+    "ready": "1 when the node may be sent work",
+    "disk_full": "1 when the log has no room, or less than disk_reserve_bytes is free",
+}  # fmt: skip
 _COUNTERS = {
     "elections_started": "Elections that this node stood for", "syncs": "Times that the log was synced to the disk",
     "strangers_refused": "Messages from outside the cluster that were refused",

@@ -8,7 +8,10 @@ Theory of operation. A node is in one role in one term. What only a candidate or
     FOLLOWER      -> PRE_CANDIDATE   the election timeout passed without a leader (or its stream closed)
     PRE_CANDIDATE -> CANDIDATE       a majority would vote for it: only now the term rises (dissertation 9.6)
     CANDIDATE     -> LEADER          a majority voted for it
-    FOLLOWER      -> CANDIDATE       TimeoutNow: the leader hands over (dissertation 3.10)
+    CANDIDATE     -> PRE_CANDIDATE   the election timeout passed, and no majority had answered either way
+    (PRE_)CANDIDATE -> FOLLOWER      a majority refused; the term stays
+    PRE_CANDIDATE -> FOLLOWER        it gave another its vote, or lets a rival go first; the term stays
+    any but LEADER -> CANDIDATE      TimeoutNow: the leader hands over (dissertation 3.10)
     any           -> FOLLOWER        a higher term, or a leader of this term
     LEADER        -> FOLLOWER        no majority heard for an election timeout, or its own disk stalls
 
