@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import glob
 import logging
 import os
 import random
@@ -77,6 +78,8 @@ class Process:
         """Open what is on disk and put the node together around it."""
         settings, fs, post = self.settings, RealFileSystem(), self._guard.post
         directory = f"{settings.storage_dir}/group-{GROUP}"
+        if not fs.exists(directory):
+            tell_of_beginning(settings)
         fs.makedirs(directory)
         identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
         self._machine = Machine.open(f"{directory}/state.db")
@@ -154,6 +157,18 @@ class Process:
         self._machine.close()
         self._wal.close()
         log.info("stopped")
+
+
+def tell_of_beginning(settings: Settings) -> None:
+    """This node has no data. Where there is some of another cluster, that may be its own, under other addresses."""
+    log.info("beginning empty in %s", settings.storage_dir)
+    others = glob.glob(f"{glob.escape(os.path.abspath(settings.data_dir))}/*/node-{settings.node}")
+    if others:
+        log.warning(
+            "data of another cluster is there already, in %s: another name of the cluster, or another address in its "
+            "file, makes another cluster. If that was not meant, stop, and put the cluster file back",
+            ", ".join(sorted(others)),
+        )
 
 
 def fail_stop(error: BaseException) -> None:

@@ -24,7 +24,7 @@ from app.node.envelope import seal
 from app.node.errors import DiskFull, Overloaded
 from app.node.protocols import StateMachine, Surroundings, WriteJob
 from app.node.snapshots import Copy, SnapshotFiles
-from app.raft import AnyMessage, InstallSnapshot, NotLeader, RaftCore, Ready, SnapshotMeta
+from app.raft import AnyMessage, InstallSnapshot, Note, NotLeader, RaftCore, Ready, SnapshotMeta
 
 INBOX_BYTES = 64 << 20
 """Of commands in memory, waiting or in the log's tail, above which no more are taken. Well above the tail's cache."""
@@ -57,6 +57,8 @@ class GroupRunner:
         self._applier = Applier(core, machine, compaction, around)
         self.on_change: Callable[[], None] = lambda: None
         """Called after a turn in which role, term or leader changed."""
+        self.on_note: Callable[[Note], None] = lambda note: None
+        """Called with what people who watch should know."""
         self._inbox_limit = inbox_limit
         self._inbox: list[AnyMessage] = []
         self._proposals: list[tuple[bytes, Done]] = []
@@ -98,7 +100,10 @@ class GroupRunner:
             for command, grows in self._clockwork.commands(self._stamp_ms):
                 self._timed += 1
                 self.submit(command, grows, self._time_kept)
-        self.core.crowded = self.around.disk.full
+        if self.core.crowded != self.around.disk.full:
+            self.core.crowded = not self.core.crowded
+            what = "is full: what makes data grow is refused" if self.core.crowded else "has room again"
+            self.on_note(Note(f"this node's disk {what}", grave=self.core.crowded))
         if self.around.disk.scarce:
             self.compaction.make_room()
         self._applier.apply()
@@ -187,6 +192,8 @@ class GroupRunner:
             self._install(ready.install, ready)
         else:
             self._go_on(ready)
+        for note in ready.notes:
+            self.on_note(note)
         self._drop_copies()
         self._notice()
 

@@ -64,6 +64,7 @@ class Node:
         """Give the node the group that it serves. Called once, before `start` of anything."""
         self.runner, self._disk = runner, disk
         runner.on_change = self._announce
+        runner.on_note = lambda note: log.log(logging.WARNING if note.grave else logging.INFO, note.text)
 
     def send(self, message: AnyMessage) -> None:
         """The runner's way to its peers (`Transport`)."""

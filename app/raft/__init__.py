@@ -8,7 +8,7 @@ and Ongaro's dissertation "Consensus: Bridging Theory and Practice" (by chapter)
 from app.raft.core import NotLeader, RaftCore, Tuning
 from app.raft.log import LogView, RaftLog
 from app.raft.messages import AnyMessage, InstallSnapshot, decode, encode
-from app.raft.ready import Chunk, ReadAnswer, Ready
+from app.raft.ready import Chunk, Note, ReadAnswer, Ready
 from app.raft.types import Configuration, Entry, HardState, Kind, Member, Role, SnapshotMeta
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "LogView",
     "Member",
     "NotLeader",
+    "Note",
     "RaftCore",
     "RaftLog",
     "ReadAnswer",

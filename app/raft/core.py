@@ -48,7 +48,7 @@ from app.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from app.raft.ready import Ready
+from app.raft.ready import Note, Ready
 from app.raft.types import NOBODY, HardState, Role, SnapshotMeta
 
 
@@ -146,6 +146,12 @@ class RaftCore:
         self._elapsed_ticks += 1
         if self._elapsed_ticks >= self._timeout_ticks and self._electable():
             self._campaign(pre=True)
+        elif self._elapsed_ticks == self._timeout_ticks and not self._may_begin(self.log.last_index):
+            self.note(
+                "stands for no election: its log is empty, and another node has one, which it waits to be given. Should "
+                "that be gone for good, start all nodes anew",
+                grave=True,
+            )
 
     def step(self, message: AnyMessage) -> None:
         """Take one message, from a peer or from this node's own disk (`Ready.after` addressed to itself)."""
@@ -242,6 +248,10 @@ class RaftCore:
         """Send when all that was decided so far is durable."""
         self.out.after.append(self.message(kind, to, **fields))
 
+    def note(self, text: str, *, grave: bool = False) -> None:
+        """Tell people who watch."""
+        self.out.notes.append(Note(text, grave))
+
     def is_durable(self, index: int) -> bool:
         """Whether the disk is known to hold the current term and all entries up to `index`."""
         return self._durable_term == self.term and index <= self.log.stable_index
@@ -276,6 +286,8 @@ class RaftCore:
                 return False
             asks_ahead = isinstance(message, RequestVote | VoteReply) and message.pre
             if not asks_ahead or (isinstance(message, VoteReply) and not message.granted):
+                if self.leader is not None:
+                    self.note(f"leads no more: node {message.sender} is in term {message.term}")
                 self.become_follower(message.term, None)
         elif message.term < self.term:
             if isinstance(message, RequestVote):
@@ -331,6 +343,7 @@ class RaftCore:
                 # A pre-candidate that has just voted must not stand against its own choice.
                 self.become_follower(self.term, None)
             self.vote = message.sender
+            self.note(f"votes for node {message.sender} in term {self.term}")
             self._restart_timer()
         elif granted:
             self._let_go_first(message)
@@ -385,6 +398,8 @@ class RaftCore:
             self._timeout_ticks = min(self._timeout_ticks, soon)
 
     def _lead(self) -> None:
+        votes = ", ".join(str(node) for node, granted in sorted(self.votes.items()) if granted)
+        self.note(f"has won term {self.term} with the votes of nodes {votes}")
         self.role, self.leader_id, self.votes = Role.LEADER, self.node, {}
         self.leader = Leader(self)
 

@@ -47,7 +47,14 @@ class Follower:
                 last = log.merge(message.entries)
             self._accept(message, last)
         elif log.matches(prev, message.prev_log_term):
-            self._accept(message, log.merge(message.entries) if message.entries else prev)
+            last = log.merge(message.entries) if message.entries else prev
+            if log.cut is not None:
+                (first, end, term), log.cut = log.cut, None
+                core.note(
+                    f"cuts its entries {first} to {end}, the last one of term {term}: node {message.sender} leads term "
+                    f"{core.term} with others there. They had not been acknowledged"
+                )
+            self._accept(message, last)
         else:
             hint_index, hint_term = log.conflict_hint(prev, message.prev_log_term)
             self._reply(message, at_once=True, success=False, match=0, hint_index=hint_index, hint_term=hint_term)
@@ -109,6 +116,7 @@ class Follower:
             if self._whole and self._staging is not None and self._staging[2] == core.term:
                 return
             self._staging, self._staged_bytes, self._whole = staging, 0, False
+            core.note(f"node {message.sender} sends a snapshot up to entry {meta.index}, {meta.size_bytes} bytes")
         if message.offset == self._staged_bytes and not self._whole and (message.data or message.done):
             core.out.chunks.append(Chunk(meta, message.offset, message.data, message.done))
             self._staged_bytes += len(message.data)
@@ -131,6 +139,7 @@ class Follower:
         if not self._already_here(meta):
             core.log.reset(meta)
             core.out.install = meta
+            core.note(f"the snapshot is whole: state and log go on from entry {meta.index}")
         if core.leader_id is not None and core.leader is None:
             self._vouch(core.leader_id, meta.index)
 

@@ -26,6 +26,10 @@ PATIENCE = 20
 """Election timeouts for which a member may be silent in the middle of a snapshot."""
 
 
+DENIALS = 10
+"""Of what a member had vouched for, after which people are told. A few may be late words."""
+
+
 class Leader:
     """The state of one leadership. Created by the core on winning an election; dropped on stepping down."""
 
@@ -93,7 +97,10 @@ class Leader:
         for progress in self.progress.values():
             progress.silent_ticks += 1
             progress.chunk_age_ticks += 1
-        if not self._hears_majority() or self._disk_stalls():
+        hears_majority = self._hears_majority()
+        if not hears_majority or self._disk_stalls():
+            why = "its disk does not finish a write" if hears_majority else "no majority answers"
+            self.core.note(f"gives up the leadership of term {self.core.term}: {why}")
             self.core.become_follower(self.core.term, None)
             return
         if self.transfer_to is not None:
@@ -105,6 +112,9 @@ class Leader:
         if beat:
             self._heartbeat_ticks = 0
         for peer, progress in self.progress.items():
+            if not progress.was_silent and not self._heard(progress):
+                progress.was_silent = True
+                self.core.note(f"node {peer} does not answer", grave=True)
             if progress.snapshot is not None and progress.silent_ticks > PATIENCE * tuning.election_max_ticks:
                 # The copy that it was reading holds back compaction. Should it come back, it gets another.
                 progress.await_snapshot()
@@ -142,13 +152,17 @@ class Leader:
         progress = self.progress[message.sender]
         if not self._hear(message.sender, message.incarnation):
             return
-        progress.crowded = message.crowded
+        if message.crowded != progress.crowded:
+            progress.crowded = message.crowded
+            what = "is full" if message.crowded else "has room again"
+            self.core.note(f"the disk of node {message.sender} {what}", grave=message.crowded)
         if message.round > progress.round:
             progress.round = message.round
             self._confirm_reads()
         if not message.success:
             self._backtrack(message, progress)
             return
+        progress.denials = 0
         news = progress.acknowledged(min(message.match_index, self.log.last_index))
         if progress.pace == Pace.PROBE and (news or message.match_index >= progress.next - 1):
             progress.replicate()
@@ -171,6 +185,15 @@ class Leader:
         if current and refused > progress.match:
             index, _ = self.log.conflict_hint(message.hint_index, message.hint_term)
             progress.probe(min(index + 1, refused))
+        elif current and message.hint_index < progress.match:
+            progress.denials += 1
+            if progress.denials == DENIALS:
+                self.core.note(
+                    f"node {message.sender} has vouched for all entries up to {progress.match}, and has none after "
+                    f"{message.hint_index} now: its disk has lost some, or an older copy stands in its place. Stop it, "
+                    "move its data directory away, and start it empty; it will get everything from its peers",
+                    grave=True,
+                )
 
     def on_snapshot_reply(self, message: SnapshotReply) -> None:
         """A member holds a snapshot's bytes up to an offset: go on from there."""
@@ -199,6 +222,9 @@ class Leader:
                 return False
             # Nothing that another disk acknowledged is known to be on this one.
             progress.incarnation, progress.match = incarnation, 0
+        if progress.was_silent:
+            progress.was_silent = False
+            self.core.note(f"node {peer} answers again")
         progress.silent_ticks = 0
         return True
 
@@ -212,6 +238,8 @@ class Leader:
         disks[core.node] = core.incarnation
         change = {node: disk for node, disk in disks.items() if log.disk(node) != disk}
         if change:
+            nodes = ", ".join(map(str, sorted(change)))
+            self.core.note(f"writes down whose disks count: new are those of nodes {nodes}")
             configuration = log.configuration
             for node, disk in change.items():
                 configuration = configuration.admitting(node, disk)

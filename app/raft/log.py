@@ -57,6 +57,8 @@ class RaftLog:
         self.stable_index = view.last_index
         self.commit_index = applied_index
         self.delivered = applied_index
+        self.cut: tuple[int, int, int] | None = None
+        """What `merge` has cut off last: its first and last index, and the last one's term."""
         self._tail: list[Entry] = []
         self._tail_start = self.last_index + 1
         self._tail_bytes = 0
@@ -189,13 +191,18 @@ class RaftLog:
                 self.append(entries[position:])
                 break
             if self.term(entry.index) != entry.term:
+                self.cut = (entry.index, self.last_index, self.last_term)
                 self._truncate(entry.index)
                 self.append(entries[position:])
                 break
         return entries[-1].index
 
     def _truncate(self, index: int) -> None:
-        assert index > self.commit_index, f"entry {index} is committed ({self.commit_index}) and must not be cut"
+        assert index > self.commit_index, (
+            f"entry {index} is committed here, as all up to {self.commit_index} are, and must not be cut, but the "
+            "leader has another one there: a majority's disks were lost, or older copies put in their place. Stop the "
+            "other nodes, and keep this node's directory, which may be all that is left; see docs/operations.md"
+        )
         self.last_term = self.term(index - 1)
         self.last_index = index - 1
         if index >= self._tail_start:

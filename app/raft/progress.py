@@ -28,8 +28,9 @@ class Progress:
     """One member, seen from the leader. Times are in ticks."""
 
     __slots__ = (
-        "match", "next", "pace", "probe_sent", "silent_ticks", "incarnation", "crowded", "round", "sent_commit",
-        "snapshot", "offset", "chunk_age_ticks", "_window", "_in_flight", "_in_flight_bytes", "_window_bytes",
+        "match", "next", "pace", "probe_sent", "silent_ticks", "incarnation", "round", "sent_commit",
+        "snapshot", "offset", "chunk_age_ticks", "crowded", "was_silent", "denials",
+        "_window", "_in_flight", "_in_flight_bytes", "_window_bytes",
     )  # fmt: skip
 
     def __init__(self, next_index: int, window: int, window_bytes: int):
@@ -40,6 +41,10 @@ class Progress:
         self.silent_ticks = 0
         self.incarnation = 0
         self.crowded = False
+        self.was_silent = False
+        """People were told that it does not answer."""
+        self.denials = 0
+        """Times, one after the other, that it has refused what it had vouched for."""
         self.round = 0
         self.sent_commit = 0
         self.snapshot: SnapshotMeta | None = None

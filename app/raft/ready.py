@@ -35,6 +35,13 @@ class ReadAnswer(NamedTuple):
     index: int | None  # type: ignore[assignment]  # hides tuple.index, which nobody calls
 
 
+class Note(NamedTuple):
+    """What has happened, in a sentence, for people who watch; `grave` where one of them should do something."""
+
+    text: str
+    grave: bool = False
+
+
 @dataclass(slots=True)
 class Ready:
     """See the module. Every field may be empty."""
@@ -47,6 +54,7 @@ class Ready:
     committed: list[Entry] = field(default_factory=list)
     reads: list[ReadAnswer] = field(default_factory=list)
     install: SnapshotMeta | None = None
+    notes: list[Note] = field(default_factory=list)
     snapshot_wanted: bool = False
     """A follower needs entries that are compacted away: take a snapshot and call `offer_snapshot`."""
 

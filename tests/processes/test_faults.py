@@ -229,11 +229,14 @@ def test_nineteen_nodes(patient: None) -> None:
         assert answer.status_code == 200
 
 
-def test_another_cluster_file_in_the_same_folder_starts_empty(patient: None) -> None:
+def test_another_cluster_file_in_the_same_folder_starts_empty_and_says_so(patient: None) -> None:
     with LocalCluster(1) as first:
         create_topic(first.ports, "t")
+        own = first.storage(0)
         with LocalCluster(1, directory=first.directory) as second:
             assert httpx.get(url(second.ports[0], "/topic"), timeout=30).json() == {"success": True, "topics": []}
+        with open(f"{first.directory}/node-0.log", encoding="utf-8") as lines:
+            assert f"is there already, in {own}: " in lines.read()
         assert httpx.get(url(first.ports[0], "/topic"), timeout=30).json() == {"success": True, "topics": ["t"]}
 
 

@@ -25,6 +25,7 @@ class Node:
         self.starts = 0
         self.files: dict[int, bytes] = {}
         self.reads: list[ReadAnswer] = []
+        self.notes: list[str] = []
         self.start()
 
     @property
@@ -61,6 +62,7 @@ class Node:
             for entry in ready.committed:
                 self.apply(entry)
             self.reads += ready.reads
+            self.notes += [note.text for note in ready.notes]
             if ready.snapshot_wanted and self.world.snapshots:
                 core.offer_snapshot(self.copy_state())
             after = self.disk.finish()

@@ -68,6 +68,7 @@ def test_wiped_disks_found_no_cluster_beside_one_that_holds_the_log(script):
     for node in (2, 3):
         with pytest.raises(AssertionError, match="does not stand"):
             s.timeout(node)
+        assert sum("stands for no election" in text for text in s.nodes[node].notes) == 1
     s.say("n3 starts once more, and has met nobody yet: it stands, and n2 refuses.")
     s.crash(3)
     s.restart(3)

@@ -192,6 +192,7 @@ class SimNode:
         )
         self.runner = GroupRunner(self.core, self.machine, self.snapshots, compaction, around, plan.inbox_limit)
         self.service = Service(self)
+        self.runner.on_note = lambda note: world.trace(self.id, "notes", note.text)
         self.runner.on_change = self.service.leader_may_have_changed
         self._last_tick_us = world.now_us
         self.up = True
