@@ -148,8 +148,8 @@ class RaftCore:
             self._campaign(pre=True)
         elif self._elapsed_ticks == self._timeout_ticks and not self._may_begin(self.log.last_index):
             self.note(
-                "stands for no election: its log is empty, and another node has one, which it waits to be given. Should "
-                "that be gone for good, start all nodes anew",
+                "stands for no election: its log is empty, and another node has one, which it waits to be given. "
+                "Should that be gone for good, start all nodes anew",
                 grave=True,
             )
 
