@@ -36,7 +36,6 @@ CUT_S = 3.0
 STOP_CUT_S = 1.0
 """The same while the server stops."""
 TOO_BIG = 1009
-_END_OF_HEAD = b"\r\n\r\n"
 TOGETHER_BYTES = 64 << 10
 """So much leaves in one write; as much as a transport holds before it asks to wait."""
 
@@ -46,7 +45,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._rest = self._head_end = self._begun = b""
+        self._rest = self._begun = b""
         self._owed = 0
         """Bytes that the parser needs to the end of the frame in which it stands."""
         self._is_feeding = self._heard = False
@@ -80,12 +79,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._is_feeding = bool(self._rest)
 
     def _read_handshake(self, piece: bytes) -> None:
-        """The parser gets the request, to its last byte."""
-        end = (self._head_end + piece).find(_END_OF_HEAD)
-        if end >= 0:
-            end += len(_END_OF_HEAD) - len(self._head_end)
-            piece, self._rest = piece[:end], piece[end:] + self._rest
-        self._head_end = (self._head_end + piece)[-3:]
+        """The request, which uvicorn hands on as a whole: nothing comes behind it before it is answered."""
         self._parse(piece)
         if not self.handshake_initiated and self.conn.handshake_exc is not None:
             self._refuse_handshake()

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import logging
 import os
+import random
+import re
 import socket
 import struct
 import threading
@@ -25,7 +27,7 @@ from app.api import plain_frames
 from app.api.websocket_protocol import FRAGMENTS_MAX, PIECE_BYTES, WebSocketProtocol
 from tests.api.conftest import Live
 
-TEXT, CONT, CLOSE, PING = 1, 0, 8, 9
+TEXT, BINARY, CONT, CLOSE, PING = 1, 2, 0, 8, 9
 
 
 @pytest.fixture
@@ -79,15 +81,15 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True) -
     return head + (bytes(4) if mask else b"") + payload
 
 
-def rest(sock: socket.socket) -> bytes:
-    """Everything until the end."""
-    said = b""
+def rest(sock: socket.socket, said: bytearray | None = None) -> bytes:
+    """Everything until the end; `said` has it as it comes."""
+    said = bytearray() if said is None else said
     try:
         while piece := sock.recv(1 << 16):
             said += piece
     except ConnectionResetError:
         pass
-    return said
+    return bytes(said)
 
 
 def until(live: Live, name: str, value: float, seconds: float = 60) -> None:
@@ -185,6 +187,40 @@ def test_fragments_have_a_number_that_is_enough(live: Live) -> None:
             said = b""
     assert b"too many fragments" in said or not said
     until(live, "rmq_sessions", 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_frames_may_come_in_any_pieces(live: Live, seed: int) -> None:
+    """Plain ones, long ones, fragments and pings between them: each is answered, in order."""
+    rng = random.Random(seed)
+    sent = b""
+    for number in range(60):
+        body = rng.choice((b"1", b'"%b"' % (b"x" * 200), b'"%b"' % (b"x" * 70_000)))
+        text = b'{"op": "publish", "id": %d, "topic": "t", "body": %b}' % (number, body)
+        cut = rng.randint(1, len(text) - 1)
+        kinds = (
+            frame(TEXT, text), frame(BINARY, text), frame(PING, b"?") + frame(TEXT, text),
+            frame(TEXT, text[:cut], fin=False) + frame(PING, b"!") + frame(CONT, text[cut:]),
+        )  # fmt: skip
+        sent += rng.choice(kinds)
+    at, sock = 0, opened(live)
+    heard = bytearray()
+    answers = threading.Thread(target=rest, args=(sock, heard))
+    answers.start()
+    while at < len(sent):
+        step = rng.choice((1, 2, 3, 7, 1000, 20_000, 100_000))
+        sock.sendall(sent[at : at + step])
+        at += step
+        if rng.random() < 0.2:
+            time.sleep(0.002)
+    deadline = time.monotonic() + 20
+    while heard.count(b'"op":"published"') < 60 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    sock.sendall(frame(CLOSE, b"\x03\xe8"))
+    answers.join(20)
+    sock.close()
+    assert [int(number) for number in re.findall(rb'"id":(\d+)}', heard)] == list(range(60))
+    assert httpx.get(f"{live.url}/v1/topics/t").json()["messages"] == 60
 
 
 def test_text_that_is_none_is_answered(live: Live, caplog: pytest.LogCaptureFixture) -> None:

@@ -273,3 +273,39 @@ def test_full_disk_refuses_publishes_and_recovers(patient: None, tmp_path) -> No
             assert rest[:19] == [str(number) for number in range(1, 20)]
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_disks_that_the_queue_itself_has_filled_can_be_consumed_from(patient: None, tmp_path) -> None:
+    """Found by a trial: each consume is a write, too, and filled what was left; then nothing worked any more."""
+    import subprocess
+
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1000m", "tmpfs", str(small)], check=True)
+    try:
+        with LocalCluster(3, directory=str(small)) as cluster, httpx.Client(timeout=30) as client:
+            create_topic(cluster.ports, "t")
+            messages = url(cluster.ports[cluster.wait_for_leader()], "/v1/topics/t/messages")
+            batch = {"messages": [{"body": "x" * 10_000}] * 100}
+            stored, refused_at = 0, 0.0
+            while not refused_at or time.monotonic() < refused_at + 5:
+                status = client.post(messages, json=batch).status_code
+                assert status in (201, 507)
+                if status == 201:
+                    stored, refused_at = stored + 100, 0.0
+                else:
+                    refused_at = refused_at or time.monotonic()
+                    time.sleep(0.1)
+            assert stored > 5000
+            assert all(status_of(cluster, node)["role"] for node in range(3))
+            taken = 0
+            while taken < stored:
+                received = client.post(f"{messages}:receive", json={"max": 100, "auto_ack": True})
+                assert received.status_code == 200, received.text
+                assert received.json()["messages"], f"{taken} of {stored} were there"
+                taken += len(received.json()["messages"])
+            wait_until(lambda: client.post(messages, json=batch).status_code == 201, "publishes are taken again")
+            wait_until(lambda: same_state(cluster), "all nodes come to the same state")
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
