@@ -5,10 +5,11 @@ Sources: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algori
 and Ongaro's dissertation "Consensus: Bridging Theory and Practice" (by chapter).
 """
 
-from app.raft.core import NotLeader, RaftCore, Tuning
+from app.raft.core import NotLeader, RaftCore
 from app.raft.log import LogView, RaftLog
 from app.raft.messages import AnyMessage, InstallSnapshot, decode, encode
 from app.raft.ready import Chunk, Note, ReadAnswer, Ready
+from app.raft.tuning import Tuning
 from app.raft.types import Configuration, Entry, HardState, Kind, Member, Role, SnapshotMeta
 
 __all__ = [

@@ -30,9 +30,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from app.raft.beginning import WAITS, Beginning
 from app.raft.follower import Follower
 from app.raft.leader import Leader
 from app.raft.log import RaftLog
@@ -49,6 +49,7 @@ from app.raft.messages import (
     VoteReply,
 )
 from app.raft.ready import Note, Ready
+from app.raft.tuning import Tuning
 from app.raft.types import NOBODY, HardState, Role, SnapshotMeta
 
 
@@ -58,23 +59,6 @@ class NotLeader(Exception):
     def __init__(self, leader: int | None):
         super().__init__(f"not the leader; the leader is {leader}")
         self.leader = leader
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """Times in ticks, sizes in bytes. The election timeout is drawn anew for each round from [min, max]."""
-
-    heartbeat_ticks: int = 5
-    election_min_ticks: int = 20
-    election_max_ticks: int = 40
-    stall_ticks: int = 150
-    """A leader whose disk finishes nothing for so long steps down."""
-    message_bytes: int = 1 << 20
-    window: int = 64
-    """AppendEntries under way to one member."""
-    window_bytes: int = 8 << 20
-    apply_bytes: int = 1 << 20
-    """Committed entries handed out in one Ready."""
 
 
 class RaftCore:
@@ -111,8 +95,7 @@ class RaftCore:
         """Since a leader of this term was heard; starts as 'long ago': a restarted node owes nobody loyalty."""
         self._timeout_ticks = 0
         self._hurried = False
-        self._met_log = False
-        """Since its start, while its own log is empty, this node has heard of one that is not."""
+        self._beginning = Beginning()
         self.crowded = False
         """The driver's word: this node's disk has no room for what makes the data grow."""
         self._yielded_term = 0
@@ -146,12 +129,8 @@ class RaftCore:
         self._elapsed_ticks += 1
         if self._elapsed_ticks >= self._timeout_ticks and self._electable():
             self._campaign(pre=True)
-        elif self._elapsed_ticks == self._timeout_ticks and not self._may_begin(self.log.last_index):
-            self.note(
-                "stands for no election: its log is empty, and another node has one, which it waits to be given. "
-                "Should that be gone for good, start all nodes anew",
-                grave=True,
-            )
+        elif self._elapsed_ticks == self._timeout_ticks and not self._beginning.may_lead(self.log.last_index):
+            self.note(WAITS, grave=True)
 
     def step(self, message: AnyMessage) -> None:
         """Take one message, from a peer or from this node's own disk (`Ready.after` addressed to itself)."""
@@ -164,19 +143,9 @@ class RaftCore:
             self.strangers_refused += 1
         else:
             if not self.log.last_index:
-                self._meet(message)
+                self._beginning.meet(message)
             if self._in_current_term(message):
                 self._handlers[type(message)](message)
-
-    def _meet(self, message: AnyMessage) -> None:
-        """This node's log is empty. Once it has met one that is not, it waits to be given that: else nodes that lost
-        their disks would found a cluster of their own beside the one that holds what was acknowledged."""
-        asks_with_log = isinstance(message, RequestVote) and message.last_log_index > 0
-        self._met_log |= asks_with_log or isinstance(message, AppendEntries | InstallSnapshot)
-
-    def _may_begin(self, last_log_index: int) -> bool:
-        """Whether one whose log ends there may lead, as far as this node knows: with an empty one but a new cluster."""
-        return last_log_index > 0 or not self._met_log
 
     def propose(self, datas: list[bytes]) -> tuple[int, int]:
         """Append commands. Returns (index of the first, term). Raises NotLeader."""
@@ -303,7 +272,7 @@ class RaftCore:
         )
 
     def _electable(self) -> bool:
-        return self.log.admits(self.node, self.incarnation) and self._may_begin(self.log.last_index)
+        return self.log.admits(self.node, self.incarnation) and self._beginning.may_lead(self.log.last_index)
 
     def _campaign(self, *, pre: bool, transfer: bool = False) -> None:
         """Ask for votes; with `pre`, ask whether it would be worth asking."""
@@ -337,7 +306,7 @@ class RaftCore:
         unbound = self.vote == NOBODY and self.leader_id is None
         free = message.term > self.term or self.vote == message.sender or unbound
         current = self.log.up_to_date(message.last_log_index, message.last_log_term)
-        granted = known and free and current and self._may_begin(message.last_log_index)
+        granted = known and free and current and self._beginning.may_lead(message.last_log_index)
         if granted and not message.pre:
             if self.role != Role.FOLLOWER:
                 # A pre-candidate that has just voted must not stand against its own choice.
