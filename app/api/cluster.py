@@ -1,7 +1,7 @@
 """The cluster as clients see it: its members, and the transfer of leadership.
 
 Rules of this file: the list of members comes from the answering node, which asks the others; one that cannot
-be reached is listed as such, and is no error.
+be reached is listed as such, and is no error. What the answer says of the whole is what its own row says.
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ class ClusterRoutes:
     async def look(self, call: Call) -> Answer:
         """GET /v1/cluster."""
         Query(call)
-        members = [_member(member) for member in await self._node.cluster()]
-        status = self._node.status()
-        found = schemas.Cluster(node=status.node, leader=status.leader, term=status.term, members=members)
+        members = await self._node.cluster()
+        own = members[self._node.id].status
+        assert own is not None
+        found = schemas.Cluster(
+            node=own.node, leader=own.leader, term=own.term, members=[_member(member) for member in members]
+        )
         return Answer(200, msgspec.json.encode(found), (JSON, NO_STORE))
 
     async def transfer(self, call: Call) -> Answer:

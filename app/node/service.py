@@ -238,10 +238,17 @@ class Node:
         )
 
     async def cluster(self) -> list[MemberStatus]:
-        """Every member, asked at once; one that does not answer in time is unreachable."""
+        """Every member, asked at once; one that does not answer in time is unreachable.
+
+        This node tells of itself when the others have answered, so that its own row is of the moment of the whole. What
+        it committed while it waited for them is not counted as their lag.
+        """
         ids = range(len(self.settings.nodes))
-        statuses = await asyncio.gather(*(self._status_of(peer) for peer in ids))
-        commit = max((s.commit_index for s in statuses if s is not None and s.role == "Leader"), default=None)
+        committed = self.runner.core.log.commit_index
+        found = await asyncio.gather(*(self._status_of(peer) for peer in ids if peer != self.id))
+        statuses = [*found[: self.id], self.status(), *found[self.id :]]
+        leaders = [status for status in statuses if status is not None and status.role == "Leader"]
+        commit = max((committed if each.node == self.id else each.commit_index for each in leaders), default=None)
         return [
             MemberStatus(
                 id=peer,
@@ -255,8 +262,6 @@ class Node:
         ]
 
     async def _status_of(self, peer: int) -> NodeStatus | None:
-        if peer == self.id:
-            return self.status()
         outcome = await self.rpc.ask(peer, Method.STATUS, b"", STATUS_TIMEOUT_S)
         return msgspec.msgpack.decode(outcome, type=NodeStatus) if isinstance(outcome, bytes) else None
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.broker import StateFull
 from app.node.errors import DiskFull, NodeError, NoQuorum, OutcomeUnknown, Overloaded
+from app.node.status import MemberStatus
 from tests.api.asking import check
 from tests.api.conftest import Live
 from tests.api.fake_node import FakeNode
@@ -32,6 +33,20 @@ class TestCluster:
         here, there, _ = found["members"]
         assert (here["reachable"], here["role"], here["lag"]) == (True, "Leader", 0)
         assert (there["reachable"], there["role"], there["url"]) == (False, None, "http://127.0.0.1:8002")
+
+    async def test_one_answer_is_of_one_moment(
+        self, client: httpx.AsyncClient, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gathered = await node.cluster()
+
+        async def cluster() -> list[MemberStatus]:
+            node.leader = 2
+            return gathered
+
+        monkeypatch.setattr(node, "cluster", cluster)
+        found = (await client.get("/v1/cluster")).json()
+        own = found["members"][0]
+        assert (found["node"], found["leader"], found["term"]) == (own["node"], own["leader"], own["term"])
 
     async def test_transfer(self, client: httpx.AsyncClient, node: FakeNode) -> None:
         assert (await client.post("/v1/cluster/transfer", json={"to": 2})).json() == {"leader": 2}

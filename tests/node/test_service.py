@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from app.broker.machine import Machine
@@ -43,7 +44,7 @@ class Scene:
     def __init__(self, outcome: Callable[[int], Outcome]):
         self.group, self.tries = Group(), 0
         self.node = Node(Settings(node=0, nodes=parse({"addresses": ADDRESSES}).nodes), Machine.open(":memory:"))
-        self.node.attach(self.group, SimpleNamespace())  # type: ignore[arg-type]
+        self.node.attach(self.group, SimpleNamespace(full=False))  # type: ignore[arg-type]
 
         async def attempt(_method: Method, _body: bytes, _timeout_s: float) -> Outcome:
             self.tries += 1
@@ -110,6 +111,32 @@ def test_the_leader_that_is_asked_to_go_is_not_its_own_successor() -> None:
         assert not moving.done()
         scene.lead(2)
         assert await moving == 2
+        scene.node.machine.close()
+
+    run(scenario)
+
+
+def test_a_look_at_the_cluster_tells_of_its_own_node_when_the_others_have_answered() -> None:
+    """An election may end meanwhile; an entry committed meanwhile is no lag of those that could not know of it."""
+
+    async def scenario() -> None:
+        scene = Scene(lambda _: b"")
+        core = scene.group.core
+        core.role, core.leader_id, core.elections_started, core.strangers_refused = Role.FOLLOWER, 1, 0, 0
+        core.log = SimpleNamespace(first_index=1, last_index=7, commit_index=7)
+        scene.group.applied_index = 7
+        follower = msgspec.structs.replace(scene.node.status(), node=1)
+
+        async def ask(_peer: int, _method: Method, _body: bytes, _timeout_s: float) -> Outcome:
+            core.role, core.leader_id, core.term, core.log.commit_index = Role.LEADER, 0, 2, 9
+            scene.group.applied_index = 9
+            return msgspec.msgpack.encode(follower)
+
+        scene.node.rpc.ask = ask  # type: ignore[method-assign]
+        own, other, _ = await scene.node.cluster()
+        assert own.status is not None
+        assert (own.status.role, own.status.term, own.status.leader) == ("Leader", 2, 0)
+        assert (own.lag, other.lag) == (0, 0)
         scene.node.machine.close()
 
     run(scenario)
