@@ -97,8 +97,9 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node of the cluster; what follows `reachable` is None while it cannot be reached. `lag`: entries of the log by
-    which it is behind the leader."""
+    """A node of the cluster; what follows `reachable` is None while it cannot be reached. `state_hash`: of its state at
+    the entry `state_hash_index` of the log, where all members say the same. `lag`: entries of the log by which it is
+    behind the leader."""
 
     node: int
     url: str
@@ -111,6 +112,8 @@ class Member:
     last_log_index: int | None
     commit_index: int | None
     applied_index: int | None
+    state_hash: str | None
+    state_hash_index: int | None
     version: str | None
     ready: bool | None
     disk_full: bool | None

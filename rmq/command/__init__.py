@@ -6,6 +6,7 @@
     exits       the exit codes, and which error has which
     config      named clusters ("contexts"), kept in a file
     topics, groups, dead_letters, cluster, context     a file for each noun
+    looking, picture       all nodes asked at once, for `cluster`; what their answers come to
     publishing, subscribing, peeking       a file for each verb; `bodies` is what they say of a body
     bench, verify                              the two that measure
 

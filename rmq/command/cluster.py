@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+import sys
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -11,11 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rmq import errors
-from rmq.command import exits
+from rmq.command.looking import Looker
 from rmq.command.output import grid
+from rmq.command.picture import Picture, Row, of_answers
 from rmq.command.shell import Shell, command, option
-from rmq.topics import Cluster, Member
 
 app = typer.Typer(no_args_is_help=True, help="The nodes of the cluster.")
 To = Annotated[int | None, option("--to", "NODE", "Left out: the most advanced one.", min=0)]
@@ -28,11 +29,16 @@ _STYLES = {"Leader": "bold green", "Follower": "", "Candidate": "yellow"}
 @command(app, "status")
 def status(shell: Shell) -> None:
     """Every node: role, term, positions in the log, and by how many entries it is behind the leader."""
-    found = shell.client.cluster()
+    found = asyncio.run(_once(shell))
+    if found.error is not None:
+        # Nobody answers soon; a call is patient.
+        found = of_answers([shell.client.cluster()], {})
     if shell.out.as_json:
         shell.out.fields(found, {})
         return
     shell.out.show(table(found, shell.out.is_terminal))
+    if differ := diverged(found):
+        print(f"rmq: {differ}", file=sys.stderr)
 
 
 @command(app, "transfer")
@@ -44,42 +50,63 @@ def transfer(shell: Shell, to: To = None) -> None:
 
 @command(app, "watch")
 def watch(shell: Shell, every: Every = 0.5, count: Looks = None) -> None:
-    """The same, again and again: a live table at a terminal, a JSON object a line with --json. Ctrl-C ends."""
-    looks = 0
-    with Live(console=shell.out.console, auto_refresh=False, transient=False, screen=False) as live:
-        while True:
-            try:
-                found: Cluster | errors.Error = shell.client.cluster()
-            except errors.Unavailable as error:
-                found = error
-            _show(shell, live, found)
-            looks += 1
-            if looks == count:
-                return
-            time.sleep(every)
+    """The same, again and again, also while nobody answers: a live table at a terminal, a JSON object a line with
+    --json. Ctrl-C ends."""
+    asyncio.run(_again(shell, every, count))
 
 
-def _show(shell: Shell, live: Live, found: Cluster | errors.Error) -> None:
-    if isinstance(found, errors.Error):
-        if shell.out.for_people:
-            live.update(Text(exits.sentence(found), style="red"), refresh=True)
-        else:
-            raise found
-    elif shell.out.for_people:
-        rest = Text(f"term {found.term}, as node {found.node} sees it; Ctrl-C ends", style="dim")
-        live.update(Group(table(found, True), rest), refresh=True)
+async def _once(shell: Shell) -> Picture:
+    async with Looker(shell.client.urls) as looker:
+        return await looker.look()
+
+
+async def _again(shell: Shell, every_s: float, count: int | None) -> None:
+    looks, due = 0, monotonic()
+    async with Looker(shell.client.urls) as looker:
+        with Live(console=shell.out.console, auto_refresh=False, transient=False, screen=False) as live:
+            while True:
+                _show(shell, live, await looker.look(every_s))
+                looks += 1
+                if looks == count:
+                    return
+                due = max(due + every_s, monotonic())
+                await asyncio.sleep(due - monotonic())
+
+
+def _show(shell: Shell, live: Live, found: Picture) -> None:
+    if shell.out.for_people:
+        live.update(Group(table(found, True), *_remarks(found)), refresh=True)
     elif shell.out.as_json:
         shell.out.line(found, str)
     else:
         shell.out.show(table(found, False))
+        if found.error is not None:
+            print(f"rmq: {found.error}", file=sys.stderr)
 
 
-def table(found: Cluster, is_terminal: bool) -> Table:
+def _remarks(found: Picture) -> list[Text]:
+    remarks = [Text(differ, style="bold red")] if (differ := diverged(found)) else []
+    if found.error is None:
+        return [*remarks, Text(f"term {found.term}, as node {found.node} sees it; Ctrl-C ends", style="dim")]
+    return [Text(f"No node answers. {found.error}", style="red"), Text("Ctrl-C ends", style="dim")]
+
+
+def diverged(found: Picture) -> str:
+    """What there is to say of replicas whose states are not the same; nothing where there are none."""
+    differ = [str(each.node) for each in found.members if each.state_differs]
+    if not differ:
+        return ""
+    one = f"node {differ[0]} has another state than the others"
+    who = f"nodes {', '.join(differ)} have different states" if differ[1:] else one
+    return f"The replicas have diverged: {who} at the same entry of the log. Keep the data of all."
+
+
+def table(found: Picture, is_terminal: bool) -> Table:
     """A line for each node."""
     return grid(COLUMNS, [_row(member) for member in found.members], is_terminal)
 
 
-def _row(member: Member) -> list[object]:
+def _row(member: Row) -> list[object]:
     role = Text(member.role or "-", style=_STYLES.get(member.role or "", "dim"))
     return [
         member.node, role, member.term, member.first_log_index, member.last_log_index, member.commit_index,
@@ -87,9 +114,12 @@ def _row(member: Member) -> list[object]:
     ]  # fmt: skip
 
 
-def _state(member: Member) -> Text:
+def _state(member: Row) -> Text:
     if not member.reachable:
-        return Text("unreachable", style="red")
+        age = f" for {member.silent_s:.0f} s" if member.silent_s else ""
+        return Text(f"no answer{age}", style="red")
+    if member.state_differs:
+        return Text("differs", style="bold red")
     if member.disk_full:
         return Text("disk full", style="red")
     return Text("ready", style="green") if member.ready else Text("not ready", style="yellow")
