@@ -7,7 +7,8 @@
     config      named clusters ("contexts"), kept in a file
     topics, groups, dead_letters, cluster, context     a file for each noun
     looking, picture       all nodes asked at once, for `cluster`; what their answers come to
-    publishing, subscribing, peeking       a file for each verb; `bodies` is what they say of a body
+    publishing, subscribing, peeking       a file for each verb; `bodies` is what they say of a body,
+                                           `many` publishes many, and says which are stored
     bench, verify                              the two that measure
 
 Rules of this package: the client does the work, a command only says what it did. Nothing but results goes to standard

@@ -28,7 +28,8 @@ from rmq.command.shell import AsJson, Context, Shared, Timeout, Url
 app = typer.Typer(
     name="rmq", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 verify found a fault, 2 usage, 3 refused, 4 not available, 5 outcome unknown.",
+    epilog="Exit codes: 0 done, 1 verify found a fault, 2 usage, 3 refused, 4 not available, 5 outcome unknown, "
+    "6 partly done.",
 )  # fmt: skip
 app.add_typer(topics.app, name="topic")
 publishing.register(app)
@@ -69,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
             print(said, file=sys.stderr)
             return exits.USAGE
         return _fail(_usage(error, said), exits.USAGE)
+    except exits.Partly as error:
+        return _fail(str(error), error.code)
     except exits.UsageError as error:
         return _fail(str(error), exits.USAGE)
     except (ValueError, TypeError) as error:

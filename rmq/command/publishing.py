@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Annotated, Any
 
 import typer
 
-from rmq import errors
-from rmq.command import bodies
+from rmq.command import bodies, many
 from rmq.command.bodies import Form
 from rmq.command.exits import UsageError
 from rmq.command.shell import Shell, Topic, command, option
@@ -69,11 +66,11 @@ def pub(
         )  # fmt: skip
 
     if lines:
-        _many(shell, topic, (message(line, number) for number, line in enumerate(_lines(shell), 1)))
+        many.publish(shell, topic, (message(line, number) for number, line in enumerate(_lines(shell), 1)), "line")
         return
     raw = _standard_input(shell) if body is None else body.encode("utf-8", "surrogateescape")
     if count > 1:
-        _many(shell, topic, (message(raw, number) for number in range(1, count + 1)))
+        many.publish(shell, topic, (message(raw, number) for number in range(1, count + 1)), "message")
         return
     stored = shell.client.publish(topic, message(raw, 1))
     twice = ", which was there already" if stored.duplicate else ""
@@ -83,45 +80,6 @@ def pub(
 def stored_as_json(stored: Published) -> dict[str, Any]:
     """As the HTTP API says it."""
     return {"id": stored.id, "sequence": stored.sequence, "duplicate": stored.duplicate}
-
-
-class _Tally:
-    """What became of the messages so far: numbers alone, since there may be millions."""
-
-    def __init__(self) -> None:
-        self.said = self.stored = self.duplicates = 0
-        self.failed: BaseException | None = None
-
-    def answered(self, future: Future[Published]) -> None:
-        """One more is known."""
-        if (error := future.exception()) is not None:
-            self.failed = self.failed or error
-        elif future.result().duplicate:
-            self.duplicates += 1
-        else:
-            self.stored += 1
-
-
-def _many(shell: Shell, topic: str, messages: Iterator[NewMessage]) -> None:
-    """Publish through a session, and say how many were stored, also when not all could be."""
-    tally = _Tally()
-    began = time.monotonic()
-    shell.client.topic(topic)  # a topic that is not there is said before anything is read
-    try:
-        with shell.client.session() as session:
-            for message in messages:
-                session.publish(topic, message).add_done_callback(tally.answered)
-                tally.said += 1
-    except BaseException:
-        print(f"{tally.stored + tally.duplicates:,} messages were stored in {topic}, of {tally.said:,}.",
-              file=sys.stderr)  # fmt: skip
-        raise
-    took = time.monotonic() - began
-    if isinstance(tally.failed, errors.Error):
-        raise tally.failed
-    done = {"stored": tally.stored, "duplicates": tally.duplicates, "seconds": round(took, 3)}
-    twice = f", {tally.duplicates:,} were there already" if tally.duplicates else ""
-    shell.out.done(done, f"{tally.stored:,} messages in {topic}{twice} ({took:.1f} s).")
 
 
 def _lines(shell: Shell) -> Iterator[bytes]:
