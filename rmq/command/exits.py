@@ -27,6 +27,7 @@ _NEXT = {
     errors.TopicFull: "See `rmq topic show NAME`; `rmq topic set NAME --max-messages N` changes its limits.",
     errors.DiskFull: "`rmq cluster status` names the nodes that are full.",
     errors.NoQuorum: "See `rmq cluster status` for the nodes that are missing.",
+    errors.OutcomeUnknown: "Look what is there before you do it again: `rmq peek TOPIC`, `rmq topic show TOPIC`.",
     errors.NotRMQ: "Give the address of a node's client port: `--url http://HOST:8001`.",
 }
 

@@ -104,10 +104,8 @@ def _why(tally: Tally) -> str:
     failed, again = tally.failed, ""
     if tally.unknown:
         again = " With --template and {{n}} in a --dedup-id all may be sent again: each is stored once."
-    if isinstance(failed, errors.Unavailable):
+    if isinstance(failed, errors.Unavailable | errors.OutcomeUnknown):
         return f"It was stopped by {failed.code}: {exits.advice(failed)}{again}"
-    if isinstance(failed, errors.OutcomeUnknown):
-        return f"It was stopped by {failed.code}: look at what is there.{again}"
     return f"{exits.sentence(failed) if isinstance(failed, errors.Error) else failed}{again}"
 
 

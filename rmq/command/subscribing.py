@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from rmq import errors
 from rmq.command import bodies
 from rmq.command.shell import Shell, Topic, command, option
 from rmq.messages import Message
+from rmq.session import Session
 
 Group = Annotated[str, option("--group", "NAME", "The group to consume for: default if not said.")]
 Count = Annotated[int | None, option("--count", "N", "Stop after so many.", min=1)]
@@ -49,7 +51,16 @@ def sub(
                 if taken == count:
                     break
         finally:
-            session.flush(FLUSH_S)
+            _end(session)
+
+
+def _end(session: Session) -> None:
+    """Say which messages are done. Raises OutcomeUnknown where nobody answers."""
+    try:
+        session.flush(FLUSH_S)
+    except TimeoutError:
+        text = f"Nobody answered the last acks within {FLUSH_S:g} s: those messages come again where they do not count."
+        raise errors.OutcomeUnknown(text, code="no_answer") from None
 
 
 def _write(shell: Shell, message: Message, raw: bool) -> None:

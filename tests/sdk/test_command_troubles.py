@@ -1,0 +1,49 @@
+"""`rmq` where something around it fails: still one sentence, and an exit code that says what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.broker.commands import Ack
+from app.node.errors import OutcomeUnknown
+from rmq import Client
+from rmq.command import subscribing
+from rmq.command.main import run
+from tests.api.conftest import Live
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    with Live() as served:
+        yield served
+
+
+@pytest.fixture
+def url(live: Live, monkeypatch: pytest.MonkeyPatch) -> str:
+    found = f"http://127.0.0.1:{live.port}"
+    monkeypatch.setenv("RMQ_URL", found)
+    with Client(found) as client:
+        client.create_topic("t")
+        client.publish_many("t", ["a", "b", "c"])
+    return found
+
+
+def test_acks_that_nobody_answers_may_or_may_not_count(
+    live: Live, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subscribing, "FLUSH_S", 0.2)
+    live.node.holds = Ack
+    code = run(["sub", "t", "--count", "3"])
+    said = capsys.readouterr()
+    assert (code, said.out) == (5, "a\nb\nc\n")
+    assert said.err.startswith("rmq: ") and said.err.count("\n") == 1 and "come again" in said.err
+    live.node.holds = None
+
+
+def test_who_has_no_key_is_not_told_to_use_it_again(live: Live, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    live.node.fail = OutcomeUnknown("the leader was lost")
+    assert run(["pub", "t", "x", "--timeout", "0"]) == 5
+    said = capsys.readouterr().err
+    assert "rmq peek" in said and "same key" not in said and said.count("\n") == 1
