@@ -18,7 +18,6 @@ from websockets.exceptions import WebSocketException
 
 from rmq import errors, wire
 from rmq.calls import How, new_message
-from rmq.consuming import say_waiting
 from rmq.messages import Body, Message, NewFields, NewMessage, Published
 from rmq.policy import Nodes, Retry
 from rmq.session import UNANSWERED_MAX
@@ -33,6 +32,8 @@ class AsyncSession:
         self._talk = Talk()
         self._changed = asyncio.Condition()
         self._is_over = False
+        self._over = "The session is over."
+        """With the reason, where it is not its user's doing."""
         self._connection: ClientConnection
         self._broken: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,7 +133,7 @@ class AsyncSession:
         async with self._changed:
             await self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
         if self._is_over:
-            raise errors.CannotConnect("The session is over.", code="session_over")
+            raise errors.CannotConnect(self._over, code="session_over")
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -178,7 +179,7 @@ class AsyncSession:
                 pass
         finally:
             self._is_over = True
-            self._talk.give_up(errors.OutcomeUnknown("The session is over.", code="session_over"))
+            self._talk.give_up(errors.OutcomeUnknown(self._over, code="session_over"))
             await self._tell()
 
     async def _read_to_the_end(self) -> bool:
@@ -197,7 +198,7 @@ class AsyncSession:
         try:
             connection = await self._connect()
         except errors.Error as error:
-            say_waiting("the session cannot go on", error)
+            self._over = f"The session is over: {error.detail}"
             return False
         self._connection = connection
         self._talk.begin_again()

@@ -23,7 +23,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from rmq import errors, wire
 from rmq.calls import How, new_message
-from rmq.consuming import say_waiting
 from rmq.messages import Body, Message, NewFields, NewMessage, Published
 from rmq.policy import Nodes, Retry
 from rmq.talk import Talk
@@ -40,6 +39,8 @@ class Session:
         self._talk = Talk()
         self._changed = threading.Condition()
         self._is_over = False
+        self._over = "The session is over."
+        """With the reason, where it is not its user's doing."""
         self._connection = self._connect()
         self._threads = [
             threading.Thread(target=target, name=f"rmq-session-{target.__name__}", daemon=True)
@@ -142,7 +143,7 @@ class Session:
         with self._changed:
             self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
             if self._is_over:
-                raise errors.CannotConnect("The session is over.", code="session_over")
+                raise errors.CannotConnect(self._over, code="session_over")
             yield
             self._changed.notify_all()
 
@@ -198,7 +199,7 @@ class Session:
     def _give_up(self) -> None:
         with self._changed:
             self._is_over = True
-            self._talk.give_up(errors.OutcomeUnknown("The session is over.", code="session_over"))
+            self._talk.give_up(errors.OutcomeUnknown(self._over, code="session_over"))
             self._changed.notify_all()
 
     def _hear(self, frame: Mapping[str, Any]) -> None:
@@ -212,7 +213,7 @@ class Session:
         try:
             connection = self._connect()
         except errors.Error as error:
-            say_waiting("the session cannot go on", error)
+            self._over = f"The session is over: {error.detail}"
             return False
         with self._changed:
             self._connection = connection

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from app.broker.commands import Ack
 from app.node.errors import OutcomeUnknown
+from bench.cluster import LocalCluster
 from rmq import Client
 from rmq.command import subscribing
 from rmq.command.main import run
 from tests.api.conftest import Live
+from tests.sdk.terminal import ROOT
 
 
 @pytest.fixture
@@ -47,3 +51,19 @@ def test_who_has_no_key_is_not_told_to_use_it_again(live: Live, url: str, capsys
     assert run(["pub", "t", "x", "--timeout", "0"]) == 5
     said = capsys.readouterr().err
     assert "rmq peek" in said and "same key" not in said and said.count("\n") == 1
+
+
+def test_a_session_that_cannot_go_on_says_why_and_once() -> None:
+    with LocalCluster(1) as alone:
+        url = f"http://127.0.0.1:{alone.ports[0]}"
+        with Client(url) as client:
+            client.create_topic("t")
+            client.publish("t", "a")
+        words = [sys.executable, "-m", "rmq", "sub", "t", "--timeout", "0", "--url", url]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as process:
+            assert process.stdout is not None and process.stdout.readline() == "a\n"
+            alone.kill(0)
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 5 and err.count("\n") == 1
+    assert err.startswith(f"rmq: The session is over: {url} could not be reached")
