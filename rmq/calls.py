@@ -81,7 +81,16 @@ def _call(
     if content is not None:
         sent.update(_JSON)
     request = Request(method=method, path=path, headers=sent, content=content, wait_s=wait_s)
-    return Call(request, lambda reply: read(reply.json()) if reply.body else read(None))
+    return Call(request, lambda reply: _read(reply, read))
+
+
+def _read(reply: Reply, read: Callable[[Any], T]) -> T:
+    """What the answer says. Raises NotRMQ where no node says so."""
+    found = reply.json() if reply.body else None
+    try:
+        return read(found)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise errors.NotRMQ("The answer is not what a node says.", code="not_rmq", outcome="unknown") from None
 
 
 def encode(value: Any) -> bytes:

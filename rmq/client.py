@@ -76,7 +76,7 @@ class Client:
                 continue
             try:
                 result = wire.reply_of(self._http.request(**wire.arguments(step)))
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 result = wire.failure_of(error)
 
     # -- messages -------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _check(url: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        good = good and not parts.query and not parts.fragment
+        good = good and not parts.query and not parts.fragment and url.isprintable()
         # What is no name of a host fails here, and not deep inside the first call.
         (parts.hostname or "").encode("idna")
     except ValueError:

@@ -52,7 +52,7 @@ def reply_of(response: httpx.Response) -> Reply:
     return Reply(response.status_code, response.headers, response.content)
 
 
-def failure_of(error: httpx.TransportError) -> Failure:
+def failure_of(error: httpx.TransportError | httpx.DecodingError) -> Failure:
     """Why there is none."""
     text = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, httpx.ConnectError):
@@ -63,7 +63,8 @@ def failure_of(error: httpx.TransportError) -> Failure:
     if isinstance(error, httpx.TimeoutException):
         return Failure("it took too long", sent=True)
     is_foreign = isinstance(error, httpx.RemoteProtocolError) and any(word in text.lower() for word in _FOREIGN)
-    return Failure(text, sent=True, foreign=is_foreign or isinstance(error, httpx.UnsupportedProtocol))
+    is_foreign = is_foreign or isinstance(error, httpx.UnsupportedProtocol | httpx.DecodingError)
+    return Failure(text, sent=True, foreign=is_foreign)
 
 
 def _advice_on_tls(text: str) -> str:

@@ -37,10 +37,10 @@ class Contexts:
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             self.urls = {str(name): _urls(each) for name, each in found["contexts"].items()}
-            self.current = found.get("current")
+            self.current = _name(found.get("current"))
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{self._path} cannot be read ({error}): mend it, or remove it.") from None
         except (KeyError, TypeError, AttributeError):
             raise UsageError(f"{self._path} is no file of contexts: let RMQ_CONTEXTS name another, or none.") from None
@@ -101,6 +101,12 @@ def chosen(url: str | None, context: str | None) -> str | list[str] | None:
         return Contexts().of(named)
     contexts = Contexts()
     return None if contexts.current is None else contexts.of(contexts.current)
+
+
+def _name(found: Any) -> str | None:
+    if found is not None and not isinstance(found, str):
+        raise TypeError("`current` is a text")
+    return found
 
 
 def _urls(found: Any) -> list[str]:

@@ -44,6 +44,10 @@ class Partly(Exception):
         self.code = code
 
 
+class CannotWrite(Exception):
+    """There is no room for the output, or nothing to write it to. Its text is a sentence."""
+
+
 class ReaderGone(Exception):
     """Who read the output went away. (typer has an answer of its own to a BrokenPipeError.)"""
 

@@ -82,10 +82,17 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(exits.sentence(error), exits.of(error))
     except (KeyboardInterrupt, typer.Abort):
         return exits.INTERRUPTED
+    except exits.CannotWrite as error:
+        _write_no_more()
+        return _fail(str(error), exits.UNAVAILABLE)
     except exits.ReaderGone:
-        # Whoever read has gone; python would complain of it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return exits.BROKEN_PIPE
+
+
+def _write_no_more() -> None:
+    """What is written and not yet out cannot go; python would complain of it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: typer.TyperException, said: str) -> str:

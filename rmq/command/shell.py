@@ -10,6 +10,7 @@ The shared options may stand before the command or behind it: `rmq --json topic 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import inspect
 import sys
@@ -20,11 +21,12 @@ import typer
 
 from rmq.client import Client
 from rmq.command.config import chosen
-from rmq.command.exits import ReaderGone, UsageError
+from rmq.command.exits import CannotWrite, ReaderGone, UsageError
 from rmq.command.output import Output
 from rmq.policy import Retry
 
 TIMEOUT_S = 10.0
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 F = TypeVar("F", bound=Callable[..., None])
 
 Url = Annotated[
@@ -123,8 +125,14 @@ def command(app: typer.Typer, name: str) -> Callable[[F], F]:
             try:
                 with Shell(shared.over(ctx.find_root().obj or Shared())) as shell:
                     function(shell, **given)
+                    sys.stdout.flush()
             except BrokenPipeError:
                 raise ReaderGone from None
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                text = f"What comes out cannot be written ({error.strerror}): make room, or write it elsewhere."
+                raise CannotWrite(text) from None
 
         run.__doc__ = function.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Rules of this file: a reader that goes away (`| head`) loses nothing, for what i
 from __future__ import annotations
 
 import sys
+from threading import TIMEOUT_MAX
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from rmq.session import Session
 
 Group = Annotated[str, option("--group", "NAME", "The group to consume for: default if not said.")]
 Count = Annotated[int | None, option("--count", "N", "Stop after so many.", min=1)]
-Idle = Annotated[float | None, option("--idle", "S", "Stop when none has come for so long.", min=0)]
+Idle = Annotated[float | None, option("--idle", "S", "Stop when none has come for so long.", min=0, max=TIMEOUT_MAX)]
 Lease = Annotated[float | None, option("--lease", "S", "What is not acked by then comes again.", min=0)]
 Raw = Annotated[bool, typer.Option("--raw", help="Bodies as they are, nothing in between.", show_default=False)]
 CREDIT = 200

@@ -204,7 +204,9 @@ def stranger() -> Iterator[str]:
         (["topic", "create", "a/b"], 2, "A-Z"),
         (["topic", "show", "\udcff"], 2, "A-Z"),
         (["topic", "ls", "--url", "http://.localhost"], 2, "http://HOST:PORT"),
+        (["topic", "ls", "--url", "http://a\x01b:1"], 2, "http://HOST:PORT"),
         (["pub", "t", "{{what}}", "--template"], 2, "{{n}}"),
+        (["sub", "t", "--idle", "1e12"], 2, "--idle"),
         (["pub", "t", "x", "--header", "x"], 2, "NAME=VALUE"),
         (["peek", "t", "--header", "x=\udcff"], 2, "NAME=VALUE"),
         (["peek", "t", "--group", "\udcff"], 2, "A-Z"),
@@ -239,15 +241,17 @@ def test_who_is_no_node_is_told_apart(rmq: Rmq, url: str, stranger: str) -> None
         assert ran.code == code and says in ran.err and ran.err.count("\n") == 1
 
 
-def test_a_file_of_contexts_that_is_broken_is_not_overwritten(rmq: Rmq, tmp_path: Path) -> None:
-    (tmp_path / "contexts.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+def test_a_file_of_contexts_that_is_broken_is_not_overwritten(rmq: Rmq, tmp_path: Path, text: str) -> None:
+    (tmp_path / "contexts.json").write_text(text)
     ran = rmq("context", "add", "a", "http://a")
     assert ran.code == 2 and "mend it, or remove it" in ran.err
-    assert (tmp_path / "contexts.json").read_text() == "{"
+    assert (tmp_path / "contexts.json").read_text() == text
 
 
-def test_a_cluster_file_is_no_file_of_contexts(rmq: Rmq, tmp_path: Path) -> None:
-    (tmp_path / "contexts.json").write_text('{"addresses": []}')
+@pytest.mark.parametrize("text", ['{"addresses": []}', '{"contexts": {}, "current": [1]}'])
+def test_a_cluster_file_is_no_file_of_contexts(rmq: Rmq, tmp_path: Path, text: str) -> None:
+    (tmp_path / "contexts.json").write_text(text)
     ran = rmq("context", "ls")
     assert ran.code == 2 and "no file of contexts" in ran.err and "remove" not in ran.err
 

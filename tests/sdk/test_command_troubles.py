@@ -15,7 +15,7 @@ from rmq import Client
 from rmq.command import subscribing
 from rmq.command.main import run
 from tests.api.conftest import Live
-from tests.sdk.terminal import ROOT
+from tests.sdk.terminal import ROOT, piped
 
 
 @pytest.fixture
@@ -67,3 +67,31 @@ def test_a_session_that_cannot_go_on_says_why_and_once() -> None:
             _, err = process.communicate(timeout=30)
     assert process.returncode == 5 and err.count("\n") == 1
     assert err.startswith(f"rmq: The session is over: {url} could not be reached")
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "code", "says"),
+    [
+        ("topic ls", ">/dev/full", 4, "rmq: What comes out cannot be written (No space left on device): "),
+        ("topic ls --json", ">/dev/full", 4, "rmq: What comes out cannot be written (No space left on device): "),
+        ("sub t --count 1", ">/dev/full", 4, "rmq: What comes out cannot be written (No space left on device): "),
+        ("sub t --count 1", ">&-", 2, "rmq: Standard output is closed: "),
+        ("pub t", "<&-", 2, "rmq: Standard input is closed: "),
+        ("topic show nosuch", "2>&-", 2, ""),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_a_sentence(
+    live: Live, url: str, words: str, where: str, code: int, says: str
+) -> None:
+    line = f"{sys.executable} -m rmq {words} {where}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code and done.stderr.startswith(says) and done.stderr.count("\n") == bool(says)
+    with Client(url) as client:
+        assert client.topic("t").messages == 3, "what was not written is not acked, what was not read is not sent"
+
+
+def test_what_a_terminal_has_no_letters_for_is_written_all_the_same(live: Live, url: str) -> None:
+    with Client(url) as client:
+        client.purge("t")
+        client.publish("t", "é → x")
+    assert piped("sub", "t", "--count", "1", PYTHONIOENCODING="ascii").out == "\\xe9 \\u2192 x\n"
