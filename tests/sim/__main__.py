@@ -1,6 +1,7 @@
 """`python -m tests.sim`: many seeds at once, or one seed to look at.
 
     --seeds N [--first S] [--jobs J]    N seeds from S on, a progress bar, and the table of situations
+    --seeds N --find "SITUATION"        and which seeds reached this one, most often first: "conflict truncated", …
     --seed S [--trace]                  one seed, with every event
     --mutation NAME                     with a planted fault (see `mutations`)
 
@@ -24,7 +25,7 @@ from tests.sim.plan import SECOND
 from tests.sim.world import Outcome, simulate
 
 DEFAULT_SEEDS = 500
-FAILURES_SHOWN = 3
+FAILURES_SHOWN, FOUND_SHOWN = 3, 20
 
 
 def report(outcome: Outcome, seconds: int, mutation: str = "") -> str:
@@ -67,10 +68,11 @@ def show(seed: int, seconds: int, mutation: str, trace: bool) -> int:
     return 0
 
 
-def run(seeds: range, seconds: int, jobs: int, mutation: str) -> int:
-    """Many seeds."""
+def run(seeds: range, seconds: int, jobs: int, mutation: str, find: str = "") -> int:
+    """Many seeds; `find`: the situation whose seeds are to be named."""
     started = time.monotonic()
     counts: Counter[str] = Counter()
+    found: Counter[int] = Counter()
     failed: list[Outcome] = []
     events = virtual_us = entries = 0
     with ProcessPoolExecutor(jobs) as pool:
@@ -78,6 +80,7 @@ def run(seeds: range, seconds: int, jobs: int, mutation: str) -> int:
         for done, future in enumerate(as_completed(pending), 1):
             outcome = future.result()
             counts += outcome.counts
+            found[outcome.seed] = outcome.counts[find]
             events, virtual_us = events + outcome.events, virtual_us + outcome.virtual_us
             entries += outcome.committed
             if outcome.violation:
@@ -89,6 +92,9 @@ def run(seeds: range, seconds: int, jobs: int, mutation: str) -> int:
         f"{len(seeds):,} seeds: {virtual_us / SECOND / 3600:.1f} simulated hours, {entries:,} entries committed, "
         f"{events:,} events, {events / took_s:,.0f} events/s with {jobs} processes, {took_s:.0f} s"
     )
+    if find:
+        best = ", ".join(f"{seed} ({times})" for seed, times in found.most_common(FOUND_SHOWN) if times)
+        print(f"\nseeds that reached {find!r}, and how often: {best or 'none'}")
     for outcome in sorted(failed, key=lambda outcome: outcome.seed)[:FAILURES_SHOWN]:
         print("\n" + report(outcome, seconds, mutation))
     if failed:
@@ -121,10 +127,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="virtual seconds with faults (60)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)")
     parser.add_argument("--mutation", default="", choices=["", *MUTATIONS], help="plant this fault")
+    parser.add_argument("--find", default="", metavar="SITUATION", choices=["", *SITUATIONS], help="name its seeds")
     given = parser.parse_args()
     if given.seed is not None:
         return show(given.seed, given.seconds, given.mutation, given.trace)
-    return run(range(given.first, given.first + given.seeds), given.seconds, given.jobs, given.mutation)
+    return run(range(given.first, given.first + given.seeds), given.seconds, given.jobs, given.mutation, given.find)
 
 
 if __name__ == "__main__":

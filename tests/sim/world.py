@@ -22,6 +22,8 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from app.raft.messages import Message
+from tests.raft.words import of_message
 from tests.sim.checks import Checks, Violation
 from tests.sim.clients import TOPICS, Client
 from tests.sim.coverage import Coverage
@@ -193,7 +195,10 @@ class World:
 def _line(event: tuple[int, int, str, Any]) -> str:
     when, node, what, detail = event
     who = "world " if node < 0 else f"node {node}"
-    text = "" if detail is None else str(detail)
+    if isinstance(detail, Message):
+        text = f"{of_message(detail)}, {detail.sender} to {detail.to}"  # type: ignore[arg-type]  # Of all that are sent.
+    else:
+        text = "" if detail is None else str(detail)
     return f"{when / SECOND:11.6f} {who} {what} {text if len(text) < 300 else text[:300] + '…'}"
 
 
