@@ -166,7 +166,7 @@ def test_a_message_is_acked_and_another_dies_and_comes_back_by_hand(watched_proc
 def test_the_docs_page_lists_every_route(watched: Watched, live: Live) -> None:
     page = watched.page
     page.goto(f"{live.url}/docs")
-    expect(page.locator(".opblock")).to_have_count(33)
+    expect(page.locator(".opblock")).to_have_count(35)
     watched.check()
 
 
