@@ -86,9 +86,12 @@ def _show(shell: Shell, live: Live, found: Picture) -> None:
 
 def _remarks(found: Picture) -> list[Text]:
     remarks = [Text(differ, style="bold red")] if (differ := diverged(found)) else []
+    if silent := [f"node {each.node} for {each.silent_s:.0f} s" for each in found.members if each.silent_s]:
+        # On a narrow terminal the table has no room for it.
+        remarks.append(Text(f"No answer from {', '.join(silent)}", style="red"))
     if found.error is None:
         return [*remarks, Text(f"term {found.term}, as node {found.node} sees it; Ctrl-C ends", style="dim")]
-    return [Text(f"No node answers. {found.error}", style="red"), Text("Ctrl-C ends", style="dim")]
+    return [*remarks, Text(f"No node answers. {found.error}", style="red"), Text("Ctrl-C ends", style="dim")]
 
 
 def diverged(found: Picture) -> str:
