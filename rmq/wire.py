@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from rmq import errors
@@ -100,7 +100,8 @@ def session_refused(url: str, failure: Exception) -> errors.Error:
             answer.status_code, {n.lower(): v for n, v in answer.headers.raw_items()}, bytes(answer.body or b"")
         )
         return problem_of(reply)[0]
-    if isinstance(failure, InvalidMessage) and isinstance(failure.__cause__, EOFError):
+    ended = isinstance(failure, InvalidMessage) and isinstance(failure.__cause__, EOFError)
+    if ended or isinstance(failure, ConnectionClosed):
         # As of a node that is killed just then: another try may find it, or another one.
         return errors.CannotConnect(f"{url} gave no answer: the connection ended.", code="no_answer")
     if isinstance(failure, OSError) and "SSL" not in text:

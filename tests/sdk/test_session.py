@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosedError, WebSocketException
 
 import rmq
 from bench.cluster import LocalCluster
 from rmq import errors
 from rmq.messages import Message, NewFields, NewMessage
 from rmq.talk import FRAME_MESSAGES, Talk
-from rmq.wire import CONNECTIONS
+from rmq.wire import CONNECTIONS, session_refused
 from tests.api.conftest import Live
 
 QUICK = rmq.Retry(total_s=5)
@@ -346,3 +346,10 @@ def test_what_was_acked_in_vain_is_acked_when_it_comes_again() -> None:
     assert len(came) == 1 and b"b-2-0-7-2" in talk.next_frame()
     with pytest.raises(errors.NotRMQ):
         talk.hear({"op": "sing"})
+
+
+def test_a_node_that_is_killed_while_it_says_hello_is_not_taken_for_something_else() -> None:
+    """Else a session ended there, in place of trying the next node."""
+    for failure in (ConnectionClosedError(None, None), ConnectionRefusedError(111, "Connection refused")):
+        refusal = session_refused("http://n:1", failure)
+        assert isinstance(refusal, errors.CannotConnect) and "http://n:1" in str(refusal)
