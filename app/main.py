@@ -82,9 +82,11 @@ class Process:
             tell_of_beginning(settings)
         fs.makedirs(directory)
         identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
-        self._machine = Machine.open(f"{directory}/state.db")
-        path, is_new = f"{directory}/log", self._machine.applied_index == 0
-        self._wal = SegmentedLog.open(fs, path, identity, segment_bytes=settings.segment_bytes, begin=is_new)
+        path, is_new = f"{directory}/state.db", not Machine.exists(f"{directory}/state.db")
+        self._wal = SegmentedLog.open(
+            fs, f"{directory}/log", identity, segment_bytes=settings.segment_bytes, begin=is_new
+        )
+        self._machine = Machine.open(path)
         core = restore_core(self._wal, self._machine, len(settings.nodes), tuning(settings), random.Random())
         snapshots = SnapshotFiles(fs, f"{directory}/snapshots", settings.snapshot_chunk_bytes)
         reserve = Reserve(fs, directory, settings.disk_reserve_bytes, lambda: self._machine.owed_bytes)

@@ -46,6 +46,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rest = self._begun = b""
+        """What has come and was not read yet; of that, the beginning of a frame whose head was not whole."""
         self._owed = 0
         """Bytes that the parser needs to the end of the frame in which it stands."""
         self._is_feeding = self._heard = False
@@ -58,12 +59,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the first piece now, the others one by one."""
         self._heard = True
-        self._rest += self._begun + data if self._begun else data
-        self._begun = b""
+        self._rest += data
         if not self._is_feeding:
             self._feed()
 
     def _feed(self) -> None:
+        if self._begun:
+            self._rest, self._begun = self._begun + self._rest, b""
         piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
         if self.handshake_initiated:
             self._read_frames(piece)

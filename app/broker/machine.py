@@ -45,6 +45,11 @@ class Machine:
         disk ever sees. Raises StateDamaged, StateInUse."""
         return cls(path, files.open_memory() if path == files.MEMORY else files.open_file(path))
 
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Whether there is a state at `path`, be it one that is just being replaced."""
+        return os.path.exists(path) or os.path.exists(path + files.INSTALL)
+
     @classmethod
     def deserialize(cls, image: bytes) -> Machine:
         """A machine in memory with the state that `serialize` gave."""
@@ -169,6 +174,11 @@ class Machine:
         """What the database may grow by when it takes in what was committed since it last did."""
         return 0 if self.path == files.MEMORY or self._closed else upkeep.used_bytes(self.path)
 
+    @property
+    def has_free_pages(self) -> bool:
+        """Whether a good part of the database is free pages, which commits give back by and by."""
+        return self._shrinker.is_due
+
     def checkpoint(self, scarce: bool = False) -> int:
         """Bring the state to the disk. -> the applied index up to which it surely is there; on a full disk it may be
         that of an earlier one. Blocks its thread, and the writer only for a commit; `scarce`: until the write-ahead log
@@ -184,6 +194,8 @@ class Machine:
         if self._upkeep.acquire(blocking=False):
             try:
                 if not self._closed:
+                    if scarce:
+                        self._give_pages_back()
                     left_bytes = upkeep.backfill(self.path, self._descriptor, self._held_off(), scarce)
                     with self._gate:
                         upkeep.shrink_wal(self.path, self._connection)
@@ -192,6 +204,12 @@ class Machine:
             finally:
                 self._upkeep.release()
         return self._durable_index
+
+    def _give_pages_back(self) -> None:
+        """As after some commits, since there may be none."""
+        with self._held_off():
+            if not self._closed and not self._connection.in_transaction:
+                self._shrinker.give_back(upkeep.SCARCE_SHRINKS)
 
     def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
         """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied

@@ -48,6 +48,8 @@ WAL_KEPT_BYTES = 192 << 20
 WAL_CUT_BYTES = 16 << 20
 SCARCE_BACKFILL_BYTES = 1 << 20
 """What is worth a backfill on a disk that is nearly full."""
+SCARCE_SHRINKS = 16
+"""As after so many commits pages are given back there with each checkpoint."""
 WAL_HEADER_BYTES = 32
 FRAME_BYTES = 24 + PAGE_BYTES
 FREE_PAGES_KEPT = (16 << 20) // PAGE_BYTES
@@ -165,12 +167,21 @@ class Shrinker:
 
     def __init__(self, writer: sqlite3.Connection) -> None:
         self._writer = writer
+        self.is_due = False
+        """Much is free."""
 
     def after_commit(self) -> None:
         """While much is free, give some pages back."""
-        free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
-        pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
-        if free > FREE_PAGES_KEPT and free * FREE_PART > pages:
+        self.give_back(1)
+
+    def give_back(self, times: int) -> None:
+        """The same several times, outside of any transaction."""
+        for _ in range(times):
+            free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
+            pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
+            self.is_due = free > FREE_PAGES_KEPT and free * FREE_PART > pages
+            if not self.is_due:
+                return
             try:
                 # Not `execute`: that would take one step, which is one page.
                 self._writer.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_COMMIT})")

@@ -21,6 +21,8 @@ ENTRY_OVERHEAD_BYTES = 48
 """Added to a command's size: an entry is never free, on disk or in memory."""
 SCARCE_BYTES, SCARCE_MS = 16 << 20, 200
 """On a disk that is nearly full: kept of the log, at most, and of what the state's files owe; and between two tries."""
+LEAST_BYTES = 1 << 20
+"""Of less there is nothing to gain."""
 
 
 class Compaction:
@@ -53,12 +55,25 @@ class Compaction:
 
     def make_room(self) -> None:
         """The disk is nearly full: give back what need not be kept."""
-        now_ms, log = self._around.elapsed_ms(), self._core.log
-        long_bytes = 2 * min(SCARCE_BYTES, self._retain_bytes)
-        may_gain = self._machine.owed_bytes >= SCARCE_BYTES or self.log.tail_bytes_since(log.base_index) >= long_bytes
-        if may_gain and now_ms >= self._tried_at_ms + SCARCE_MS:
+        now_ms = self._around.elapsed_ms()
+        if now_ms >= self._tried_at_ms + SCARCE_MS and (self._may_gain_files() or self._may_gain_log()):
             self._tried_at_ms = now_ms
             self._begin()
+
+    def _may_gain_files(self) -> bool:
+        """Whether the state's files would become smaller. While nothing may grow, all counts: nobody may come to change
+        them."""
+        if self._around.disk.full:
+            return self._machine.owed_bytes >= LEAST_BYTES or self._machine.has_free_pages
+        return self._machine.owed_bytes >= SCARCE_BYTES
+
+    def _may_gain_log(self) -> bool:
+        """Whether the log is long, and may be shorter."""
+        base = self._core.log.base_index
+        long_bytes = 2 * max(LEAST_BYTES, min(SCARCE_BYTES, self._retain_bytes))
+        applied = self._machine.applied_index
+        is_long = self.log.tail_bytes_since(base) >= long_bytes
+        return is_long and self._droppable(min(applied, self._snapshots.oldest() or applied)) > base
 
     def _begin(self) -> None:
         if not self._running:
@@ -75,8 +90,17 @@ class Compaction:
             self._around.disk.call(lambda: self.log.compact(target), lambda _: None)
 
     def _droppable(self, most: int) -> int:
-        """The largest index up to `most` with at least so much of log behind it as is to be kept."""
-        retain_bytes = min(self._retain_bytes, SCARCE_BYTES) if self._around.disk.scarce else self._retain_bytes
+        """The largest index up to `most` with so much of log behind it as is to be kept. On a disk that is nearly full
+        that is little, but not less than those lack who answer."""
+        usual = self._behind(most, self._retain_bytes)
+        if not self._around.disk.scarce:
+            return usual
+        leader = self._core.leader
+        wanted = most if leader is None else min(most, leader.least_match())
+        return max(usual, min(wanted, self._behind(most, min(self._retain_bytes, SCARCE_BYTES))))
+
+    def _behind(self, most: int, retain_bytes: int) -> int:
+        """The largest index up to `most` with at least so many bytes of log behind it."""
         indices = range(self._core.log.base_index, most + 1)
         kept = bisect_left(indices, True, key=lambda index: self.log.tail_bytes_since(index) < retain_bytes)
         return self._core.log.base_index + kept - 1

@@ -79,6 +79,11 @@ class StateMachine(Protocol):
         """What its files are yet to take of the disk before they can give any back. Any thread."""
         ...
 
+    @property
+    def has_free_pages(self) -> bool:
+        """Whether its files hold much that is free."""
+        ...
+
     def checkpoint(self, scarce: bool = False) -> int:
         """Make the state durable; returns the applied index that is. `scarce`: the disk is nearly full, so its files
         are to be as small as they can be. Any thread."""

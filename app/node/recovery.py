@@ -4,7 +4,8 @@
     applied within the log, terms differ   a snapshot was installed over a conflicting log, which still stands
     applied beyond the log's end           the same, over a shorter log
     applied before the log's beginning     the state was lost or exchanged: entries are missing, refuse
-    applied, and there is no log           the node's votes are missing: refuse, before one is begun (`LogMissing`)
+    a state, and no log                    the node's votes are missing: refuse, before one is begun (`LogMissing`);
+                                           at a first start the log is made before the state
 """
 
 from __future__ import annotations

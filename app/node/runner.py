@@ -104,7 +104,7 @@ class GroupRunner:
             self.core.crowded = not self.core.crowded
             what = "is full: what makes data grow is refused" if self.core.crowded else "has room again"
             self.on_note(Note(f"this node's disk {what}", grave=self.core.crowded))
-        if self.around.disk.scarce:
+        if self.around.disk.scarce and not self._installing:
             self.compaction.make_room()
         self._applier.apply()
         self._wake()
@@ -125,7 +125,8 @@ class GroupRunner:
         if self.core.leader is None:
             done(NotLeading(self.core.leader_id))
         elif grows and not self.core.leader.has_room():
-            done(DiskFull("the disks of a majority are full: free some space there, or consume; nothing was stored"))
+            whose = "the leader's disk is" if self.core.crowded else "the disks of a majority are"
+            done(DiskFull(f"{whose} full: free some space there, or consume; nothing was stored"))
         elif len(self._applier.waiters) + len(self._proposals) >= self._inbox_limit:
             done(Overloaded(f"{self._inbox_limit} operations are waiting already: slow down and try again"))
         elif self._proposals_bytes + self.core.log.tail_bytes > INBOX_BYTES:

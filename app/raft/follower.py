@@ -48,22 +48,22 @@ class Follower:
             self._accept(message, last)
         elif log.matches(prev, message.prev_log_term):
             last = log.merge(message.entries) if message.entries else prev
-            if log.cut is not None:
-                (first, end, term), log.cut = log.cut, None
-                core.note(
-                    f"cuts its entries {first} to {end}, the last one of term {term}: node {message.sender} leads term "
-                    f"{core.term} with others there. They had not been acknowledged"
-                )
             self._accept(message, last)
         else:
             hint_index, hint_term = log.conflict_hint(prev, message.prev_log_term)
             self._reply(message, at_once=True, success=False, match=0, hint_index=hint_index, hint_term=hint_term)
 
     def _accept(self, message: AppendEntries, last: int) -> None:
-        core = self.core
-        core.log.commit_to(min(message.leader_commit, last))
+        core, log = self.core, self.core.log
+        if log.cut is not None:
+            (first, end, term), log.cut = log.cut, None
+            core.note(
+                f"cuts its entries {first} to {end}, the last one of term {term}: node {message.sender} leads term "
+                f"{core.term} with others there. They had not been acknowledged"
+            )
+        log.commit_to(min(message.leader_commit, last))
         if not message.entries:
-            last = min(last, core.log.stable_index)
+            last = min(last, log.stable_index)
         self._reply(message, at_once=core.is_durable(last), success=True, match=last)
 
     def refuse(self, message: AppendEntries | InstallSnapshot) -> None:

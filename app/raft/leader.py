@@ -89,6 +89,10 @@ class Leader:
         """The indices of the snapshots that members are still reading."""
         return {p.snapshot.index for p in self.progress.values() if p.snapshot is not None}
 
+    def least_match(self) -> int:
+        """How far the log of the last one of those goes that answer."""
+        return min((p.match for p in self.progress.values() if self._heard(p)), default=self.log.last_index)
+
     # -- time -------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
@@ -311,7 +315,10 @@ class Leader:
                 AppendEntries, peer, prev_log_index=0, prev_log_term=0, leader_commit=0, round=self._round, entries=[]
             )
         else:
-            self._send_append(peer, progress, [])
+            # Who hears of a log must hold it, or nobody may be left who can begin (`beginning`).
+            is_first = progress.pace == Pace.PROBE and progress.next == 1 <= self.log.last_index
+            first = self.log.entries(1, self.core.tuning.message_bytes) if is_first else []
+            self._send_append(peer, progress, first)
 
     def _send_append(self, peer: int, progress: Progress, entries: list[Entry]) -> None:
         prev = progress.next - 1

@@ -223,6 +223,22 @@ def test_frames_may_come_in_any_pieces(live: Live, seed: int) -> None:
     assert httpx.get(f"{live.url}/v1/topics/t").json()["messages"] == 60
 
 
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_frame_may_begin_at_the_end_of_a_piece(live: Live, cut: int) -> None:
+    """Found by a review: its first bytes were put behind those that followed."""
+    text = b'{"op": "publish", "id": %d, "topic": "t", "body": "%b"}'
+    first = b"x" * (PIECE_BYTES - cut - len(frame(TEXT, text % (1, b"y" * 200))) + 200)
+    whole = [frame(TEXT, text % (1, first)), *(frame(TEXT, text % (number, b"y" * 200)) for number in (2, 3))]
+    assert len(whole[0]) == PIECE_BYTES - cut
+    with opened(live) as sock:
+        sock.sendall(b"".join(whole))
+        said = b""
+        while said.count(b'"op":"published"') < 3:
+            piece = sock.recv(1 << 16)
+            assert piece, said
+            said += piece
+
+
 def test_text_that_is_none_is_answered(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     with opened(live) as sock:
         sock.sendall(frame(TEXT, b'{"op": "\xff"}'))

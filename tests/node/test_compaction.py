@@ -23,8 +23,10 @@ class World:
         self.checkpoint_due = False
         self.last, self.durable = last, durable
         self.first_index = 1
-        self.scarce, self.owed_bytes, self.time_ms, self.asked_scarce = False, 0, 0, list[bool]()
+        self.scarce = self.full = self.has_free_pages = False
+        self.owed_bytes, self.time_ms, self.asked_scarce, self.applied_index = 0, 0, list[bool](), last
         self.log = SimpleNamespace(base_index=0, compact=self._given_up)
+        self.leader: Any = None
         self.snapshots = SimpleNamespace(oldest=lambda: oldest_copy)
 
     def tail_bytes_since(self, index: int) -> int:
@@ -48,7 +50,7 @@ class World:
 
     def compaction(self, every_bytes: int, retain_bytes: int) -> Compaction:
         around: Any = SimpleNamespace(background=self, disk=self, elapsed_ms=lambda: self.time_ms)
-        core: Any = SimpleNamespace(log=self.log)
+        core: Any = SimpleNamespace(log=self.log, leader=self.leader)
         snapshots: Any = self.snapshots
         return Compaction(self, core, self, snapshots, around, every_bytes, retain_bytes)  # type: ignore[arg-type]
 
@@ -97,13 +99,40 @@ def test_a_state_whose_own_files_have_grown_is_checkpointed_however_short_the_lo
     assert world.checkpoints == 1
 
 
-def test_on_a_disk_that_is_nearly_full_little_is_kept_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that a log of 100 KB reaches."""
     monkeypatch.setattr(compaction_module, "SCARCE_BYTES", 5_000)
+    monkeypatch.setattr(compaction_module, "LEAST_BYTES", 1_000)
+
+
+def test_on_a_disk_that_is_nearly_full_little_is_kept_of_the_log(small: None) -> None:
     world = World(last=1000, durable=1000)
     compaction = world.compaction(every_bytes=1 << 30, retain_bytes=20_000)
     world.scarce = True
     compaction.make_room()
     assert (world.dropped, world.asked_scarce) == ([950], [True])
+
+
+@pytest.mark.parametrize(("match", "dropped"), [(990, 950), (900, 900), (100, 800)])
+def test_but_not_what_a_member_lacks_that_is_a_little_late(small: None, match: int, dropped: int) -> None:
+    world = World(last=1000, durable=1000)
+    world.leader = SimpleNamespace(least_match=lambda: match)
+    compaction = world.compaction(every_bytes=1 << 30, retain_bytes=20_000)
+    world.scarce = True
+    compaction.make_room()
+    assert world.dropped == [dropped]
+
+
+def test_where_nothing_of_the_log_may_go_no_checkpoint_is_made_for_it(small: None) -> None:
+    for world in (World(last=1000, durable=1000, oldest_copy=5), World(last=1000, durable=1000)):
+        world.log.base_index = 5
+        compaction = world.compaction(every_bytes=1 << 30, retain_bytes=0)
+        world.scarce = True
+        for _ in range(5):
+            world.time_ms += compaction_module.SCARCE_MS
+            compaction.make_room()
+        assert world.checkpoints == (0 if world.snapshots.oldest() is not None else 1)
 
 
 def test_room_is_made_now_and_then_where_there_is_something_to_gain() -> None:
@@ -117,3 +146,16 @@ def test_room_is_made_now_and_then_where_there_is_something_to_gain() -> None:
         world.owed_bytes, world.time_ms = owed_bytes, time_ms
         compaction.make_room()
         assert world.checkpoints == checkpoints
+
+
+@pytest.mark.parametrize(("owed_bytes", "free"), [(2 << 20, False), (0, True)])
+def test_while_nothing_may_grow_every_bit_counts(owed_bytes: int, free: bool) -> None:
+    """Found by a review: an idle queue that was drained stayed full, since no commit came to change it."""
+    world = World(last=10, durable=10)
+    compaction = world.compaction(every_bytes=1 << 30, retain_bytes=20_000)
+    world.scarce, world.owed_bytes, world.has_free_pages = True, owed_bytes, free
+    compaction.make_room()
+    assert world.checkpoints == 0
+    world.full = True
+    compaction.make_room()
+    assert world.checkpoints == 1

@@ -178,6 +178,20 @@ def test_what_grows_needs_room_on_the_disks_of_a_majority(world: World) -> None:
     assert isinstance(outcome(True), bytes)
 
 
+def test_no_room_is_made_while_a_snapshot_is_put_in_force(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a review: the checkpoint stood behind the install, and held up the loop."""
+    member = world.leader()
+    made: list[None] = []
+    monkeypatch.setattr(member.runner.compaction, "make_room", lambda: made.append(None))
+    member.scarce = True
+    member.runner._installing = True
+    member.runner.tick(1)
+    assert made == []
+    member.runner._installing = False
+    member.runner.tick(1)
+    assert made == [None]
+
+
 def test_reads_that_cannot_be_confirmed_are_bounded(world: World) -> None:
     leader = world.leader()
     world.away = {leader.runner.core.node}

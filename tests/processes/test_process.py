@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,7 +75,7 @@ RaftCore.ready = broken
 @pytest.mark.parametrize(
     "spoilt",
     [
-        "from app.broker.machine import Machine\nimport time\nMachine.checkpoint = lambda self: time.sleep(60)",
+        "from app.broker.machine import Machine\nimport time\nMachine.checkpoint = lambda *_: time.sleep(60)",
         "from app.storage import SegmentedLog\nimport time\nSegmentedLog.prepare = lambda *_, **__: time.sleep(60)",
     ],
     ids=["checkpoint", "next segment"],
@@ -89,6 +90,27 @@ def test_a_stuck_disk_does_not_hold_up_the_end(tmp_path: Path, spoilt: str) -> N
         assert time.monotonic() - started < 5
     finally:
         node.end()
+
+
+def test_a_node_whose_log_is_gone_refuses_each_time(tmp_path: Path) -> None:
+    """Found by a trial: the first start made a new log, beside which the second one found the state in order."""
+    node = Alone(tmp_path, "")
+    try:
+        node.wait_until_it_leads()
+        os.kill(node.process.pid, signal.SIGTERM)
+        assert node.process.wait(50) == 0, node.said()
+    finally:
+        node.end()
+    (log,) = tmp_path.glob("**/log")
+    shutil.rmtree(log)
+    for _ in range(2):
+        node = Alone(tmp_path, "")
+        try:
+            assert node.process.wait(50) == 1
+        finally:
+            node.end()
+        assert "is gone, and with it this node's votes" in node.said()
+        assert not list(log.glob("*.log"))
 
 
 def test_a_node_that_is_told_to_stop_while_it_starts_ends_well(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ def test_nodes_that_have_met_no_log_begin_one(script):
     assert s.role(2) == Role.LEADER
 
 
+def test_who_has_met_a_log_holds_it(script):
+    s = script(admitted=False)
+    s.say("n1 wins, its no-op is lost on the way, and after one heartbeat it is gone: the others must not wait for it.")
+    s.win(1, 2, 3)
+    s.drop("1>2")
+    s.drop("1>3")
+    s.beat(1)
+    s.deliver("1>2")
+    s.deliver("1>3")
+    s.crash(1)
+    s.pass_time(300, 2, 3)
+    assert Role.LEADER in (s.role(2), s.role(3))
+
+
 def test_wiped_disk_counts_once_it_is_admitted(script):
     s = script(admitted=False)
     s.elect(1)

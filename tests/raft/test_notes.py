@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from app.raft import Entry, Kind
 from app.raft.leader import DENIALS
+from app.raft.messages import AppendEntries
 
 
 def test_an_election_and_its_disks_are_told_of(script):
@@ -57,3 +59,24 @@ def test_a_disk_that_lost_what_it_vouched_for_is_told_of(script):
         s.deliver()
         told = [text for text in s.nodes[1].notes if "vouched" in text]
     assert len(told) == 1 and "node 3 has vouched for all entries up to 3, and has none after 1 now" in told[0]
+
+
+def test_what_is_cut_behind_the_base_is_told_of_at_once(script):
+    """Found by a review: a message that began before the base told nobody, and the next one did, of another leader."""
+    s = script()
+    s.elect(1)
+    s.propose(1, "a")
+    s.deliver()
+    s.compact(3)
+    core, log = s.core(3), s.core(3).log
+    base, last = log.base_index, log.last_index
+    log.append([Entry(last + 1, 1, Kind.NOOP, b"")])
+    same = [Entry(index, log.term(index), Kind.COMMAND, b"") for index in range(base, last + 1)]
+    core.step(
+        AppendEntries(
+            cluster=core.cluster, group=core.group, sender=2, to=3, term=2, prev_log_index=base - 1, prev_log_term=1,
+            leader_commit=base, round=0, entries=[*same, Entry(last + 1, 2, Kind.NOOP, b"")],
+        )
+    )  # fmt: skip
+    assert [f"cuts its entries {last + 1} to {last + 1}" in note.text for note in core.out.notes] == [True]
+    assert log.cut is None

@@ -152,7 +152,8 @@ class Refused(Exception):
 
 
 _decode = msgspec.json.Decoder(Sent).decode
-_decode_plain = msgspec.json.Decoder(PlainPublish).decode
+_decode_plain = msgspec.json.Decoder(PlainPublish | Cancel).decode
+"""Of two kinds, since of one the decoder would not ask for the `op`."""
 _PLAIN_NAMES = (b'"op"', *(b'"%s"' % name.encode() for name in PlainPublish.__struct_fields__))
 _PLAIN_FIELDS = len(_PLAIN_NAMES)
 _decode_head = msgspec.json.Decoder(_Head).decode
@@ -179,6 +180,8 @@ def read_plain(frame: bytes) -> PlainPublish | None:
     wrong; `read` tells."""
     try:
         sent = _decode_plain(frame)
+        if not isinstance(sent, PlainPublish):
+            return None
         check_value(sent.body)
     except (*MALFORMED, Problem):
         return None

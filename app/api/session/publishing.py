@@ -69,8 +69,8 @@ class Publishing:
             answers = [error(frame.id, refused) for frame in frames]
         else:
             answers = self._answers(topic, frames, published.messages)
-        self._window.leave([frame.size for frame in frames])
         await self._wire.say(*answers)
+        self._window.leave([frame.size for frame in frames])
 
     def _answers(
         self, topic: str, frames: list[_Waiting], stored: list[results.PublishedMessage]

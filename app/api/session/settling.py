@@ -65,8 +65,8 @@ class Settling:
                 end = start + len(each.frame.tokens)
                 answers.append(Settled(id=each.frame.id, results=found[start:end]))
                 start = end
-        self._window.leave([each.size for each in waiting])
         await self._wire.say(*answers)
+        self._window.leave([each.size for each in waiting])
 
 
 def _command(topic: str, tokens: list[str], like: Settle) -> commands.Ack | commands.Nack | commands.Extend:

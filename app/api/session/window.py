@@ -1,4 +1,7 @@
-"""How much a client may have unanswered. Above it the session reads no further, and TCP tells the client to wait."""
+"""How much a client may have unanswered. Above it the session reads no further, and TCP tells the client to wait.
+
+Rules of this file: a frame is answered when its answer is on its way, since a client that reads none may say much.
+"""
 
 from __future__ import annotations
 
