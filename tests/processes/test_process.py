@@ -26,13 +26,15 @@ def free_port() -> int:
 
 
 class Alone:
-    """One node by itself, with `spoilt` run in the process before its main function."""
+    """One node by itself, with `spoilt` run in the process before its main function; the same one again in the same
+    directory."""
 
     def __init__(self, directory: Path, spoilt: str):
-        self.port = free_port()
         config = directory / "cluster.json"
-        address = {"ip": "127.0.0.1", "port": self.port, "internal_port": free_port()}
-        config.write_text(json.dumps({"addresses": [address]}))
+        if not config.exists():
+            address = {"ip": "127.0.0.1", "port": free_port(), "internal_port": free_port()}
+            config.write_text(json.dumps({"addresses": [address]}))
+        self.port = json.loads(config.read_text())["addresses"][0]["port"]
         self._log = directory / "log"
         arguments = ["node", "--config", str(config), "--node", "0", "--data-dir", str(directory)]
         code = f"import sys; sys.argv = {arguments!r}\nfrom app import main\n{spoilt}\nmain.main()"
@@ -101,7 +103,7 @@ def test_a_node_whose_log_is_gone_refuses_each_time(tmp_path: Path) -> None:
         assert node.process.wait(50) == 0, node.said()
     finally:
         node.end()
-    (log,) = tmp_path.glob("**/log")
+    (log,) = tmp_path.glob("**/group-0/log")
     shutil.rmtree(log)
     for _ in range(2):
         node = Alone(tmp_path, "")
