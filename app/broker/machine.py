@@ -206,10 +206,12 @@ class Machine:
         return self._durable_index
 
     def _give_pages_back(self) -> None:
-        """As after some commits, since there may be none."""
-        with self._held_off():
-            if not self._closed and not self._connection.in_transaction:
-                self._shrinker.give_back(upkeep.SCARCE_SHRINKS)
+        """As after some commits, since there may be none; the writer has its turn in between."""
+        for _ in range(upkeep.SCARCE_SHRINKS):
+            with self._held_off():
+                if self._closed or self._connection.in_transaction or not self._shrinker.is_due:
+                    return
+                self._shrinker.after_commit()
 
     def snapshot(self, path: str) -> tuple[int, int, bytes | None]:
         """Write a consistent copy to a new file at `path`, durably, while the writer goes on. -> the copy's (applied

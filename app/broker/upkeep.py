@@ -172,16 +172,10 @@ class Shrinker:
 
     def after_commit(self) -> None:
         """While much is free, give some pages back."""
-        self.give_back(1)
-
-    def give_back(self, times: int) -> None:
-        """The same several times, outside of any transaction."""
-        for _ in range(times):
-            free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
-            pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
-            self.is_due = free > FREE_PAGES_KEPT and free * FREE_PART > pages
-            if not self.is_due:
-                return
+        free = self._writer.execute("PRAGMA freelist_count").fetchall()[0][0]
+        pages = self._writer.execute("PRAGMA page_count").fetchall()[0][0]
+        self.is_due = free > FREE_PAGES_KEPT and free * FREE_PART > pages
+        if self.is_due:
             try:
                 # Not `execute`: that would take one step, which is one page.
                 self._writer.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_COMMIT})")

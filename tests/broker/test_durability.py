@@ -489,3 +489,23 @@ def test_what_is_deleted_is_not_written_once_more(stored: Feed, commit_each: Non
     before = os.path.getsize(path + "-wal")
     assert len(stored.receive(1000)) == 1000
     assert os.path.getsize(path + "-wal") - before < 0.75 * 1000 * 4000
+
+
+def test_on_a_scarce_disk_files_become_small_though_nobody_commits(stored: Feed) -> None:
+    """Found by a review: a queue that was drained and then left alone kept its disk full."""
+    stored.create()
+    for _ in range(60):
+        stored.publish(*[b"x" * 10_000] * 100)
+    while stored.receive(1000):
+        pass
+    machine, path = stored.machine, stored.machine.path
+    machine.checkpoint()
+    assert machine.has_free_pages or machine.owed_bytes
+    large = os.path.getsize(path) + os.path.getsize(path + "-wal")
+    for _ in range(20):
+        machine.checkpoint(scarce=True)
+    assert os.path.getsize(path + "-wal") == 0 and machine.owed_bytes == 0
+    assert os.path.getsize(path) <= 4 * upkeep.FREE_PAGES_KEPT * upkeep.PAGE_BYTES < large
+    assert not machine.has_free_pages
+    stored.publish(b"it goes on")
+    assert [message.body for message in stored.receive(10)] == [b"it goes on"]
