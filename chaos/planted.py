@@ -39,12 +39,12 @@ class Planted(NamedTuple):
 
 SLOW_DISK = Edit(
     "app/node/disk.py",
-    """    written = False
-    while jobs:
+    """    while jobs:
+        job = jobs[0]
 """,
-    """    written = False
-    time.sleep(0.02)
+    """    time.sleep(0.02)
     while jobs:
+        job = jobs[0]
 """,
 )
 """Every write takes 20 ms."""
