@@ -37,6 +37,7 @@ def test_short_messages_are_read(size: int, opcode: Opcode) -> None:
         frame(Opcode.TEXT, bytes(65_536)), frame(Opcode.TEXT, b"too long" * 20), b"\xc1" + frame(Opcode.TEXT, b"x")[1:],
         b"\x83" + frame(Opcode.TEXT, b"x")[1:],
     ],
+    ids=["ping", "rest", "fragment", "unmasked", "long", "too long", "extension", "unknown"],
 )  # fmt: skip
 def test_what_is_not_plain_is_left_where_it_begins(other: bytes) -> None:
     first = frame(Opcode.TEXT, b"first")
