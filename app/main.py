@@ -82,10 +82,9 @@ class Process:
             tell_of_beginning(settings)
         fs.makedirs(directory)
         identity = Identity(settings.cluster_id, GROUP, settings.node, secrets.randbits(63) | 1)
-        path, is_new = f"{directory}/state.db", not Machine.exists(f"{directory}/state.db")
-        self._wal = SegmentedLog.open(
-            fs, f"{directory}/log", identity, segment_bytes=settings.segment_bytes, begin=is_new
-        )
+        path, size = f"{directory}/state.db", settings.segment_bytes
+        begin = not Machine.exists(path)
+        self._wal = SegmentedLog.open(fs, f"{directory}/log", identity, segment_bytes=size, begin=begin)
         self._machine = Machine.open(path)
         core = restore_core(self._wal, self._machine, len(settings.nodes), tuning(settings), random.Random())
         snapshots = SnapshotFiles(fs, f"{directory}/snapshots", settings.snapshot_chunk_bytes)

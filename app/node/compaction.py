@@ -71,9 +71,8 @@ class Compaction:
         """Whether the log is long, and may be shorter."""
         base = self._core.log.base_index
         long_bytes = 2 * max(LEAST_BYTES, min(SCARCE_BYTES, self._retain_bytes))
-        applied = self._machine.applied_index
         is_long = self.log.tail_bytes_since(base) >= long_bytes
-        return is_long and self._droppable(min(applied, self._snapshots.oldest() or applied)) > base
+        return is_long and self._droppable(self._machine.applied_index) > base
 
     def _begin(self) -> None:
         if not self._running:
@@ -84,14 +83,15 @@ class Compaction:
 
     def _durable(self, durable_index: int) -> None:
         self._running = False
-        target = self._droppable(min(durable_index, self._snapshots.oldest() or durable_index))
+        target = self._droppable(durable_index)
         if target > self._core.log.base_index:
             self._core.log.compact(target)
             self._around.disk.call(lambda: self.log.compact(target), lambda _: None)
 
     def _droppable(self, most: int) -> int:
-        """The largest index up to `most` with so much of log behind it as is to be kept. On a disk that is nearly full
-        that is little, but not less than those lack who answer."""
+        """The largest index up to `most` that no copy builds on, with so much of log behind it as is to be kept. On a
+        disk that is nearly full that is little, but not less than those lack who answer."""
+        most = min(most, self._snapshots.oldest() or most)
         usual = self._behind(most, self._retain_bytes)
         if not self._around.disk.scarce:
             return usual

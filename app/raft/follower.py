@@ -47,11 +47,13 @@ class Follower:
                 last = log.merge(message.entries)
             self._accept(message, last)
         elif log.matches(prev, message.prev_log_term):
-            last = log.merge(message.entries) if message.entries else prev
-            self._accept(message, last)
+            self._accept(message, log.merge(message.entries) if message.entries else prev)
         else:
             hint_index, hint_term = log.conflict_hint(prev, message.prev_log_term)
-            self._reply(message, at_once=True, success=False, match=0, hint_index=hint_index, hint_term=hint_term)
+            self._answer(
+                message.sender, success=False, match=0, prev=prev, at_once=True, hint_index=hint_index,
+                hint_term=hint_term, round=message.round,
+            )  # fmt: skip
 
     def _accept(self, message: AppendEntries, last: int) -> None:
         core, log = self.core, self.core.log
@@ -64,42 +66,37 @@ class Follower:
         log.commit_to(min(message.leader_commit, last))
         if not message.entries:
             last = min(last, log.stable_index)
-        self._reply(message, at_once=core.is_durable(last), success=True, match=last)
+        self._answer(
+            message.sender, success=True, match=last, prev=message.prev_log_index, at_once=core.is_durable(last),
+            round=message.round,
+        )  # fmt: skip
 
     def refuse(self, message: AppendEntries | InstallSnapshot) -> None:
         """The sender leads an older term: tell it the newer one."""
-        self.core.send_after(
-            AppendReply,
-            message.sender,
-            success=False,
-            match_index=0,
-            prev_log_index=0,
-            hint_index=0,
-            hint_term=0,
-            round=0,
-            incarnation=self.core.incarnation,
-            crowded=self.core.crowded,
-        )
+        self._answer(message.sender, success=False, match=0)
 
-    def _reply(
+    def _answer(
         self,
-        message: AppendEntries,
+        leader: int,
         *,
-        at_once: bool,
         success: bool,
         match: int,
+        prev: int = 0,
+        at_once: bool = False,
         hint_index: int = 0,
         hint_term: int = 0,
+        round: int = 0,
     ) -> None:
+        """`at_once`: it vouches for nothing that is not durable already."""
         (self.core.send if at_once else self.core.send_after)(
             AppendReply,
-            message.sender,
+            leader,
             success=success,
             match_index=match,
-            prev_log_index=message.prev_log_index,
+            prev_log_index=prev,
             hint_index=hint_index,
             hint_term=hint_term,
-            round=message.round,
+            round=round,
             incarnation=self.core.incarnation,
             crowded=self.core.crowded,
         )
@@ -154,15 +151,4 @@ class Follower:
         return False
 
     def _vouch(self, leader: int, index: int) -> None:
-        self.core.send_after(
-            AppendReply,
-            leader,
-            success=True,
-            match_index=index,
-            prev_log_index=index,
-            hint_index=0,
-            hint_term=0,
-            round=0,
-            incarnation=self.core.incarnation,
-            crowded=self.core.crowded,
-        )
+        self._answer(leader, success=True, match=index, prev=index)

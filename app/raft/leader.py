@@ -42,6 +42,8 @@ class Leader:
             for peer in self.log.configuration.ids()
             if peer != core.node
         }
+        self._crowded: set[int] = set()
+        """The members whose disks have no room, by their own word."""
         self.transfer_to: int | None = None
         self._transfer_ticks = 0
         self._transfer_sent = False
@@ -137,9 +139,10 @@ class Leader:
 
     def has_room(self) -> bool:
         """Whether what makes the data grow can be stored: here, and with enough of those that answer for a majority."""
-        peers = self.progress.values()
-        roomy = 1 + sum(self._heard(p) and not p.crowded for p in peers)
-        return not self.core.crowded and (roomy >= self.core.majority() or not any(p.crowded for p in peers))
+        if self.core.crowded or not self._crowded:
+            return not self.core.crowded
+        roomy = 1 + sum(self._heard(p) and peer not in self._crowded for peer, p in self.progress.items())
+        return roomy >= self.core.majority()
 
     def _disk_stalls(self) -> bool:
         """A disk that does not finish what was given to it, though heartbeats could still flow."""
@@ -156,8 +159,8 @@ class Leader:
         progress = self.progress[message.sender]
         if not self._hear(message.sender, message.incarnation):
             return
-        if message.crowded != progress.crowded:
-            progress.crowded = message.crowded
+        if message.crowded != (message.sender in self._crowded):
+            self._crowded ^= {message.sender}
             what = "is full" if message.crowded else "has room again"
             self.core.note(f"the disk of node {message.sender} {what}", grave=message.crowded)
         if message.round > progress.round:

@@ -29,7 +29,7 @@ class Progress:
 
     __slots__ = (
         "match", "next", "pace", "probe_sent", "silent_ticks", "incarnation", "round", "sent_commit",
-        "snapshot", "offset", "chunk_age_ticks", "crowded", "was_silent", "denials",
+        "snapshot", "offset", "chunk_age_ticks", "was_silent", "denials",
         "_window", "_in_flight", "_in_flight_bytes", "_window_bytes",
     )  # fmt: skip
 
@@ -40,7 +40,6 @@ class Progress:
         self.probe_sent = False
         self.silent_ticks = 0
         self.incarnation = 0
-        self.crowded = False
         self.was_silent = False
         """People were told that it does not answer."""
         self.denials = 0

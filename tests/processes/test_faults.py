@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -240,72 +243,72 @@ def test_another_cluster_file_in_the_same_folder_starts_empty_and_says_so(patien
         assert httpx.get(url(first.ports[0], "/topic"), timeout=30).json() == {"success": True, "topics": ["t"]}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
-def test_full_disk_refuses_publishes_and_recovers(patient: None, tmp_path) -> None:
-    import subprocess
-
+@contextmanager
+def small_disk(tmp_path: Path, mib: int) -> Iterator[Path]:
+    """A file system of that size, mounted for a while."""
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(small)], check=True)
     try:
-        with LocalCluster(1, directory=str(small)) as cluster:
-            port = cluster.ports[0]
-            create_topic(cluster.ports, "t")
-            for number in range(20):
-                body = {"topic": "t", "message": f"{number}"}
-                assert httpx.put(url(port, "/message"), json=body, timeout=30).status_code == 200
-            filler = small / "filler"
-            with open(filler, "wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(bytes(1 << 16))
-                except OSError:
-                    pass
-            publish = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "x"}, timeout=30)  # noqa: E731
-            wait_until(lambda: publish().status_code == 507, "publishes are refused")
-            assert publish().json() == {"success": False}
-            assert httpx.get(url(port, "/status"), timeout=30).status_code == 200
-            taken = httpx.get(url(port, "/message/t"), timeout=30)
-            assert taken.json() == {"success": True, "message": "0"}
-            filler.unlink()
-            wait_until(lambda: publish().status_code == 200, "publishes are taken again")
-            rest = drain(port, "t")
-            assert rest[:19] == [str(number) for number in range(1, 20)]
+        yield small
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
+def test_full_disk_refuses_publishes_and_recovers(patient: None, tmp_path) -> None:
+    with small_disk(tmp_path, 160) as small, LocalCluster(1, directory=str(small)) as cluster:
+        port = cluster.ports[0]
+        create_topic(cluster.ports, "t")
+        for number in range(20):
+            body = {"topic": "t", "message": f"{number}"}
+            assert httpx.put(url(port, "/message"), json=body, timeout=30).status_code == 200
+        filler = small / "filler"
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16))
+            except OSError:
+                pass
+        publish = lambda: httpx.put(url(port, "/message"), json={"topic": "t", "message": "x"}, timeout=30)  # noqa: E731
+        wait_until(lambda: publish().status_code == 507, "publishes are refused")
+        assert publish().json() == {"success": False}
+        assert httpx.get(url(port, "/status"), timeout=30).status_code == 200
+        taken = httpx.get(url(port, "/message/t"), timeout=30)
+        assert taken.json() == {"success": True, "message": "0"}
+        filler.unlink()
+        wait_until(lambda: publish().status_code == 200, "publishes are taken again")
+        rest = drain(port, "t")
+        assert rest[:19] == [str(number) for number in range(1, 20)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
 def test_disks_that_the_queue_itself_has_filled_can_be_consumed_from(patient: None, tmp_path) -> None:
     """Found by a trial: each consume is a write, too, and filled what was left; then nothing worked any more."""
-    import subprocess
-
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1000m", "tmpfs", str(small)], check=True)
-    try:
-        with LocalCluster(3, directory=str(small)) as cluster, httpx.Client(timeout=30) as client:
-            create_topic(cluster.ports, "t")
-            messages = url(cluster.ports[cluster.wait_for_leader()], "/v1/topics/t/messages")
-            batch = {"messages": [{"body": "x" * 10_000}] * 100}
-            stored, refused_at = 0, 0.0
-            while not refused_at or time.monotonic() < refused_at + 5:
-                status = client.post(messages, json=batch).status_code
-                assert status in (201, 507)
-                if status == 201:
-                    stored, refused_at = stored + 100, 0.0
-                else:
-                    refused_at = refused_at or time.monotonic()
-                    time.sleep(0.1)
-            assert stored > 5000
-            assert all(status_of(cluster, node)["role"] for node in range(3))
-            taken = 0
-            while taken < stored:
-                received = client.post(f"{messages}:receive", json={"max": 100, "auto_ack": True})
-                assert received.status_code == 200, received.text
-                assert received.json()["messages"], f"{taken} of {stored} were there"
-                taken += len(received.json()["messages"])
-            wait_until(lambda: client.post(messages, json=batch).status_code == 201, "publishes are taken again")
-            wait_until(lambda: same_state(cluster), "all nodes come to the same state")
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    with (
+        small_disk(tmp_path, 1000) as small,
+        LocalCluster(3, directory=str(small)) as cluster,
+        httpx.Client(timeout=30) as client,
+    ):
+        create_topic(cluster.ports, "t")
+        messages = url(cluster.ports[cluster.wait_for_leader()], "/v1/topics/t/messages")
+        batch = {"messages": [{"body": "x" * 10_000}] * 100}
+        stored, refused_at = 0, 0.0
+        while not refused_at or time.monotonic() < refused_at + 5:
+            status = client.post(messages, json=batch).status_code
+            assert status in (201, 507)
+            if status == 201:
+                stored, refused_at = stored + 100, 0.0
+            else:
+                refused_at = refused_at or time.monotonic()
+                time.sleep(0.1)
+        assert stored > 5000
+        assert all(status_of(cluster, node)["role"] for node in range(3))
+        taken = 0
+        while taken < stored:
+            received = client.post(f"{messages}:receive", json={"max": 100, "auto_ack": True})
+            assert received.status_code == 200, received.text
+            assert received.json()["messages"], f"{taken} of {stored} were there"
+            taken += len(received.json()["messages"])
+        wait_until(lambda: client.post(messages, json=batch).status_code == 201, "publishes are taken again")
+        wait_until(lambda: same_state(cluster), "all nodes come to the same state")
