@@ -4,7 +4,8 @@ Theory: how an interpreter was compiled decides more than most of what we could 
 without profile-guided optimization, which `pyenv` leaves out and distributions do not, are 1.2 times apart in what RMQ
 does (docs/performance.md). No setting tells for sure how one was built, so each is asked to do a little work. Another
 build takes the place of the one that runs this only where packages for that fit it as well (its ABI is the same), it
-has all that RMQ needs, and it is clearly faster, twice. Whoever names one (`make PYTHON=…`) gets that one.
+has all that RMQ needs, and it is clearly faster: by the median of some turns, since a busy machine slows down now the
+one and now the other. Whoever names one (`make PYTHON=…`) gets that one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from statistics import median
 from typing import NamedTuple
 
 from scripts.console import Failure, Progress, quiet, say
@@ -25,6 +27,7 @@ _NEEDS = (
 )
 WORTH = 1.1
 """So many times as fast another build has to be."""
+TURNS = 5
 TIMEOUT_S = 10.0
 """For one probe, which takes 0.2 s."""
 
@@ -73,15 +76,15 @@ def choose() -> str:
         raise Failure(f"{_NEEDS}, and {sys.executable} is not: name another with PYTHON=…, or none.")
     with Progress("looking for Python") as line:
         first = _first()
-        best = first
+        best, gain = first, WORTH
         for path in _others(first):
             line.show(path)
             other = probe(path)
-            if other and other.abi == first.abi and other.work_s < best.work_s:
-                best = other
-        best = best if _is_faster(best, first) and _is_faster(probe(best.path), probe(first.path)) else first
+            found = _gain(other, first) if other and other.abi == first.abi else 0.0
+            if other and found >= gain:
+                best, gain = other, found
     if best is not first:
-        faster = f"{first.work_s / best.work_s:.1f} times as fast as {first.path} ({first.version})"
+        faster = f"{gain:.1f} times as fast as {first.path} ({first.version})"
         say(f"{best.path} ({best.version}) is {faster}, and taken; PYTHON={first.path} decides otherwise")
     return best.path
 
@@ -96,8 +99,10 @@ def probe(path: str) -> Interpreter | None:
     return None
 
 
-def _is_faster(one: Interpreter | None, other: Interpreter | None) -> bool:
-    return one is not None and other is not None and other.work_s >= WORTH * one.work_s
+def _gain(one: Interpreter, other: Interpreter) -> float:
+    """How many times as fast as the other it is; 0 where one of them does not answer any more."""
+    turns = [(probe(one.path), probe(other.path)) for _ in range(TURNS)]
+    return median(theirs.work_s / ours.work_s if ours and theirs else 0.0 for ours, theirs in turns)
 
 
 def _first() -> Interpreter:

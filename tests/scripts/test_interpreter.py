@@ -79,6 +79,20 @@ def test_one_that_was_faster_only_once_is_not_taken(build: Build, monkeypatch: p
     assert interpreter.choose() == first
 
 
+@pytest.mark.parametrize(("slow_turns", "is_taken"), [("[12]", True), ("[1-4]", False)])
+def test_a_machine_that_is_busy_now_and_then_does_not_decide(
+    build: Build, monkeypatch: pytest.MonkeyPatch, slow_turns: str, is_taken: bool
+) -> None:
+    """The first look at it, and so many turns, are slow."""
+    first = build("own", "python3", says("3.11.7", 0.0100))
+    count = 'n=$(cat "$0.n" 2>&- || echo 0); echo $((n + 1)) > "$0.n"'
+    busy = f"case $n in 0|{slow_turns}) {says('3.11.2', 0.0200)};; *) {says('3.11.2', 0.0080)};; esac"
+    monkeypatch.setenv("PATH", "/bin")
+    other = build("system", "python3", f"{count}; {busy}")
+    running(monkeypatch, first)
+    assert (interpreter.choose() == other) == is_taken
+
+
 def test_each_file_is_asked_once_and_for_a_while(
     build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
