@@ -1,11 +1,13 @@
 """The goals: what RMQ is to reach on one machine of 2 cores, and whether a figure does. Pure.
 
 Rules of this file: a goal is about the median of the runs, or about the largest of all trials where it says `most`. A
-goal on another machine means little: look at the ratios to the peers there.
+goal on another machine means little. What counts there is the ratio to a peer, beside the goal's ratio to what that
+peer reached on the machine that the goals are for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.figures import Figures, median
@@ -57,6 +59,26 @@ GOALS = (
     Goal("cpu", 0, "s", at_most=1.2),
     Goal("elections", 0, "count", at_most=0, most=True),
 )  # fmt: skip
+
+
+THEIRS: dict[str, dict[str, float]] = {
+    "rabbitmq": {"one": 1066, "many": 8130, "pipelined": 18_200, "take-one": 1127, "take-streamed": 60_100, "cpu": 1.7},
+    "nats-synced": {"one": 834, "many": 2250, "pipelined": 3450, "take-one": 392, "take-streamed": 20_900},
+    "nats-default": {
+        "one": 2673, "many": 25_200, "pipelined": 41_800, "take-one": 1184, "take-streamed": 29_300, "cpu": 0.37,
+    },
+    "etcd": {"one": 836, "many": 4690, "batches": 27_600, "take-streamed": 40_600, "cpu": 2.6},
+}  # fmt: skip
+"""What the peers reached with 100 B on the machine that the goals are for, in the goals' units."""
+
+
+def ratio_wanted(peer: str, whats: Sequence[str]) -> float | None:
+    """The goal for one of these, divided by what the peer reached with one of them; None where that is not known."""
+    theirs = next((value for what, value in THEIRS.get(peer, {}).items() if what in whats), None)
+    goal = next((goal for goal in GOALS if goal.what in whats and goal.unit in ("rate", "s")), None)
+    if theirs is None or goal is None:
+        return None
+    return (goal.at_least or goal.at_most or 0.0) / theirs
 
 
 def goals_of(what: str, size_bytes: int) -> list[Goal]:

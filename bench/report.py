@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.figures import Figures, median, ratio
-from bench.goals import RMQ, goals_of, verdict
+from bench.goals import RMQ, goals_of, ratio_wanted, verdict
 from bench.loads import LOADS
 
 FOLDER = Path(__file__).parent / "report"
@@ -121,8 +121,8 @@ def _peers(head: Head, figures: Figures) -> list[str]:
     for size in (100, 1000):
         rows = [[name, *_cells(figures, peer, size)] for peer, name in head.names.items()]
         lines += [*table([f"{size:,} B", *COLUMNS], rows), ""]
-    lines.append("In brackets: RMQ's figure divided by the peer's, the median of the runs' ratios.")
-    lines.append("Of rates more is better; of times, memory and CPU less.")
+    lines.append("In brackets: RMQ's figure divided by the peer's, the median of the runs' ratios; for 100 B behind it")
+    lines.append("what the goal is as such a ratio. Of rates more is better; of times, memory and CPU less.")
     return lines
 
 
@@ -135,7 +135,9 @@ def _cells(figures: Figures, peer: str, size: int) -> Iterator[str]:
             continue
         shown = f"{median(theirs):,.{2 if unit == 's' else 0}f}" + (f", max {max(theirs):,.0f}" if unit == "ms" else "")
         compared = None if peer == RMQ else ratio(ours, theirs)
-        yield shown if compared is None else f"{shown} ({compared:.2f})"
+        wanted = ratio_wanted(peer, whats) if size == 100 else None
+        goal = "" if wanted is None else f", goal {wanted:.2f}"
+        yield shown if compared is None else f"{shown} ({compared:.2f}{goal})"
 
 
 def spread(values: Sequence[float], digits: int) -> str:

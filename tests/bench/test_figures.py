@@ -10,7 +10,7 @@ import pytest
 from bench import loads
 from bench.counting import Countdown
 from bench.figures import Figures, Key, ratio
-from bench.goals import GOALS, Goal, goals_of, verdict
+from bench.goals import GOALS, THEIRS, Goal, goals_of, ratio_wanted, verdict
 from bench.http import unchunked
 from bench.loads import BY_KEY, LOADS, How, consume, publish, run, share_of
 from bench.peers import amqp
@@ -69,10 +69,19 @@ def test_every_goal_is_about_something_that_is_measured() -> None:
         assert goal.what in OTHERS or goal.size_bytes in BY_KEY[goal.what].sizes_bytes
 
 
+def test_a_goal_is_a_ratio_too() -> None:
+    assert ratio_wanted("rabbitmq", ("one",)) == 1600 / 1066
+    assert ratio_wanted("rabbitmq", ("batches", "pipelined")) == 200_000 / 18_200
+    assert ratio_wanted("rabbitmq", ("cpu",)) == 1.2 / 1.7
+    assert ratio_wanted("etcd", ("take-one", "take-chained")) is None
+    assert ratio_wanted("pysyncobj", ("one",)) is None
+    assert THEIRS.keys() <= {peer.key for peer in chosen(list(NAMES))}
+
+
 def test_the_report_has_a_row_for_each_figure_and_compares() -> None:
     text = markdown(HEAD, some(one=[1000, 2000, 3000]))
     assert "| one client, each awaited | 100 B | 2,000 | 1,000 - 3,000 | 1.00 | 1.00 | ≥ 1,600/s, p50 ≤ 0.6 ms" in text
-    assert "| etcd | 20,000 (0.10) | - |" in text
+    assert "| etcd | 20,000 (0.10, goal 1.91) | - |" in text
     assert "Left out: no NATS" in text
     assert json.loads(as_json(HEAD, some(one=[1])))["figures"][0]["values"] == [1]
 
