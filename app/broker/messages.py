@@ -98,12 +98,10 @@ def compose(
 def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | None = None) -> None:
     """Store new messages, in the order of their sequences, for all subscriptions, or for one alone."""
     packs.store(state, topic, rows)
-    topic.messages += len(rows)
-    topic.size_bytes += sum(map(size_bytes, rows))
     later = sum(row[LANE] == LATER for row in rows)
     getting = topic.subscriptions if only is None else [only]
+    _count(topic, getting, len(rows), sum(map(size_bytes, rows)))
     for subscription in getting:
-        subscription.backlog += len(rows)
         subscription.delayed += later
     for row in rows:
         if row[DUE_MS] is not None:
@@ -115,6 +113,20 @@ def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | No
                 groups.arrive(state, topic, subscription, row[LANE], row[SEQUENCE])
     if later < len(rows):
         state.woken[topic.name] = None
+
+
+def add_bodies(state: State, topic: Topic, id: int, sequence: int, bodies: Sequence[bytes]) -> None:
+    """The same of messages that carry nothing and arrive at once, from this id and sequence on."""
+    packs.store_bodies(state, topic, id, sequence, bodies)
+    _count(topic, topic.subscriptions, len(bodies), sum(map(len, bodies)))
+    state.woken[topic.name] = None
+
+
+def _count(topic: Topic, getting: Sequence[Subscription], count: int, size_bytes: int) -> None:
+    topic.messages += count
+    topic.size_bytes += size_bytes
+    for subscription in getting:
+        subscription.backlog += count
 
 
 def arrive(state: State, topic: Topic, row: Row) -> Row:

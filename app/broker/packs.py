@@ -58,7 +58,30 @@ def store(state: State, topic: Topic, rows: Sequence[Row]) -> None:
         if len(run) < LEAST:
             loose += run
         else:
-            packed.append(_pack(run))
+            id, store_id, _, first, now_ms, *_ = run[0]
+            packed.append((id, store_id, first, len(run), now_ms, _encode([row[ATTRIBUTES:] for row in run])))
+    _insert(state, topic, loose, packed)
+
+
+def store_bodies(state: State, topic: Topic, id: int, sequence: int, bodies: Sequence[bytes]) -> None:
+    """The same of messages of which each is its body, arrives at once, and has the next id and sequence: without a row
+    for each."""
+    loose: list[Row] = []
+    packed: list[Row] = []
+    now_ms = state.numbers.time_ms
+    for start, end in _cuts(list(map(len, bodies))):
+        if end - start < LEAST:
+            loose += [
+                (id + n, topic.store, PLAIN_LANE, sequence + n, now_ms, None, None, bodies[n])
+                for n in range(start, end)
+            ]  # fmt: skip
+        else:
+            contents = _encode([(None, body) for body in bodies[start:end]])
+            packed.append((id + start, topic.store, sequence + start, end - start, now_ms, contents))
+    _insert(state, topic, loose, packed)
+
+
+def _insert(state: State, topic: Topic, loose: Sequence[Row], packed: Sequence[Row]) -> None:
     if loose:
         MESSAGE.insert(state, topic, *loose)
     if packed:
@@ -66,27 +89,41 @@ def store(state: State, topic: Topic, rows: Sequence[Row]) -> None:
         topic.packs += len(packed)
 
 
-def _pack(run: Sequence[Row]) -> Row:
-    id, store_id, _, first, now_ms, *_ = run[0]
-    return (id, store_id, first, len(run), now_ms, _encode([row[ATTRIBUTES:] for row in run]))
-
-
-def _runs(rows: Sequence[Row]) -> Iterator[list[Row]]:
+def _runs(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """The rows, cut where the next one cannot be in a pack with those before."""
-    run: list[Row] = []
-    room_bytes, follows = 0, None
+    stretch: list[Row] = []
+    follows = None
     for row in rows:
         is_plain = row[LANE] == PLAIN_LANE and row[DUE_MS] is None
-        size_bytes = len(row[BODY]) + len(row[ATTRIBUTES] or b"")
-        if not is_plain or follows != (row[ID], row[SEQUENCE], row[PUBLISHED_MS]) or size_bytes > room_bytes:
-            if run:
-                yield run
-            run, room_bytes = [], BYTES
-        run.append(row)
-        room_bytes = room_bytes - size_bytes if len(run) < MESSAGES else -1
+        if not is_plain or follows != (row[ID], row[SEQUENCE], row[PUBLISHED_MS]):
+            yield from _cut(stretch)
+            stretch = []
+        stretch.append(row)
         follows = (row[ID] + 1, row[SEQUENCE] + 1, row[PUBLISHED_MS]) if is_plain else None
-    if run:
-        yield run
+    yield from _cut(stretch)
+
+
+def _cut(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    sizes_bytes = [len(row[BODY]) + len(row[ATTRIBUTES] or b"") for row in rows]
+    return (rows[start:end] for start, end in _cuts(sizes_bytes))
+
+
+def _cuts(sizes_bytes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From where to where what is of these sizes goes together, within the bounds."""
+    start = 0
+    while start < len(sizes_bytes):
+        end, room_bytes = start + 1, BYTES - sizes_bytes[start]
+        most = sizes_bytes[start + 1 : start + MESSAGES]
+        if sum(most) <= room_bytes:
+            end += len(most)
+        else:
+            for size_bytes in most:
+                room_bytes -= size_bytes
+                if room_bytes < 0:
+                    break
+                end += 1
+        yield start, end
+        start = end
 
 
 # -- reading ------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.broker import dedup, messages, overflow
+from app.broker import dedup, messages, overflow, packs
 from app.broker.commands import NewMessage, Publish
 from app.broker.digest import fingerprint
 from app.broker.messages import PLAIN, Attributes
@@ -102,11 +102,15 @@ def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[bytes, 
 def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
     """Store these as the topic's next. Raises Refusal, with nothing changed."""
     numbers = state.numbers
-    carried = [check(state, topic, message) for message in new]
+    are_bodies = len(new) >= packs.LEAST and _are_bodies(topic, new)
+    carried = [PLAIN] * len(new) if are_bodies else [check(state, topic, message) for message in new]
     _admit(state, topic, new, carried)
     run = Run(numbers.next_message_id, topic.next_sequence, len(new))
     numbers.next_message_id += run.count
     topic.next_sequence += run.count
+    if are_bodies:
+        messages.add_bodies(state, topic, run.first_id, run.first_sequence, [message.body for message in new])
+        return run
     ahead = run.first_sequence - run.first_id
     rows = [
         messages.compose(state, topic, id, id + ahead, message.body, attributes, messages.delay_of(topic, message))
@@ -114,6 +118,17 @@ def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
     ]
     messages.add(state, topic, rows)
     return run
+
+
+def _are_bodies(topic: Topic, new: Sequence[NewMessage]) -> bool:
+    """Whether none of these carries anything beside its body, and all arrive at once, as most batches do."""
+    if topic.settings.ttl_ms is not None or topic.settings.delay_ms:
+        return False
+    return not any(
+        message.binary or message.group is not None or message.headers is not None or message.priority
+        or message.delay_ms or message.ttl_ms is not None
+        for message in new
+    )  # fmt: skip
 
 
 def _admit(state: State, topic: Topic, new: Sequence[NewMessage], carried: Sequence[Attributes]) -> None:

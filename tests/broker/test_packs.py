@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
-from app.broker import chores
+from app.broker import Machine, chores, packs, publish
 from app.broker.commands import CreateSubscription, DeleteSubscription, DeleteTopic, NewMessage, Publish, Purge, Tick
 from app.broker.packs import BYTES, LEAST, MESSAGES, TOGETHER
 from tests.broker.feed import START_MS, Feed
@@ -43,6 +45,36 @@ def test_a_pack_is_bounded_in_bytes(feed: Feed) -> None:
     assert (sizes(feed), loose(feed)) == ([2 * LEAST], 1)
     feed.publish(*[b"x" * (BYTES // LEAST + 1)] * LEAST)
     assert (sizes(feed), loose(feed)) == ([2 * LEAST], 1 + LEAST)
+
+
+@pytest.mark.parametrize("most_bytes", [10, BYTES // MESSAGES, BYTES // LEAST, BYTES, 2 * BYTES])
+def test_packs_are_as_large_as_their_bounds_allow(most_bytes: int) -> None:
+    sizes_bytes = [random.Random(n).randrange(most_bytes) for n in range(1000)]
+    expected: list[list[int]] = []
+    for size_bytes in sizes_bytes:
+        if not expected or len(expected[-1]) == MESSAGES or sum(expected[-1]) + size_bytes > BYTES:
+            expected.append([])
+        expected[-1].append(size_bytes)
+    assert [sizes_bytes[start:end] for start, end in packs._cuts(sizes_bytes)] == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bodies_alone_are_stored_as_if_each_had_been_looked_at(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    most_bytes = rng.choice([10, BYTES // MESSAGES, BYTES // LEAST, 2 * BYTES])
+    batches = [[rng.randbytes(rng.randrange(most_bytes)) for _ in range(rng.randrange(1, 300))] for _ in range(5)]
+
+    def stored() -> tuple[list[int], int, str]:
+        with closing(Machine.open(":memory:")) as machine:
+            feed = Feed(machine)
+            feed.create(max_messages=1000, overflow="drop_oldest")
+            for batch in batches:
+                feed.publish(*batch)
+            return sizes(feed), loose(feed), machine.state_hash()[1]
+
+    at_once = stored()
+    monkeypatch.setattr(publish, "_are_bodies", lambda topic, new: False)
+    assert stored() == at_once
 
 
 @pytest.mark.parametrize(
