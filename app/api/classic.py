@@ -87,10 +87,11 @@ class Classic:
         require_json(call, lenient=True)
         sent = _message_body.decode(await read_body(call, self._limit_bytes))
         message = NewMessage(check_text(sent.message, "message"))
-        published = (await self._queue.publish(sent.topic, [message], key_of(call), self._timeout_s)).messages[0]
-        self._meters.count_published(sent.topic, not published.duplicate)
-        headers = (JSON, *_place(published.id, published.sequence))
-        return Answer(200, SUCCESS, (*headers, (b"rmq-duplicate", b"true")) if published.duplicate else headers)
+        run = await self._queue.publish(sent.topic, [message], key_of(call), self._timeout_s)
+        assert isinstance(run, results.PublishedRun)
+        self._meters.count_published(sent.topic, not run.duplicate)
+        headers = (JSON, *_place(str(run.first_id), run.first_sequence))
+        return Answer(200, SUCCESS, (*headers, (b"rmq-duplicate", b"true")) if run.duplicate else headers)
 
     async def consume(self, call: Call) -> Answer:
         """GET /message/{topic}."""

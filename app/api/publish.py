@@ -7,7 +7,6 @@ the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,9 +49,9 @@ class Publishing:
             require_json(call)
             messages, atomic = from_json(await read_body(call, self._limit_bytes), defaults)
         published = await self._queue.publish(topic, messages, key_of(call), OPERATION_TIMEOUT_S, atomic=atomic)
-        found, stored = places(published.messages)
-        self._meters.count_published(topic, stored)
-        return Answer(201, _encode(schemas.Published(messages=found)))
+        found, new = places(published)
+        self._meters.count_published(topic, new)
+        return Answer(201, _PUBLISHED % b",".join(found))
 
     def operations(self) -> list[Operation]:
         """The route."""
@@ -74,19 +73,31 @@ class Publishing:
         ]  # fmt: skip
 
 
-def places(published: Sequence[results.PublishedMessage]) -> tuple[list[schemas.PublishedMessage], int]:
-    """Where each message is, and how many are new. Raises Problem where all were refused."""
-    found = [_place(message) for message in published]
-    stored = [each.duplicate for each in found].count(False)
-    if not stored and all(each.code for each in found):
-        raise refused(published[0].code or "", published[0].detail or "")
-    return found, stored
+def places(published: results.Published | results.PublishedRun) -> tuple[list[bytes], int]:
+    """Where each message is, each a `PublishedMessage` as JSON, and how many are new. Raises Problem where all were
+    refused."""
+    if isinstance(published, results.PublishedRun):
+        place, ahead = _PLACES[published.duplicate], published.first_sequence - published.first_id
+        ids = range(published.first_id, published.first_id + published.count)
+        return [place % (id, id + ahead) for id in ids], 0 if published.duplicate else published.count
+    found = published.messages
+    if all(each.code is not None for each in found):
+        raise refused(found[0].code or "", found[0].detail or "")
+    return [_encode(_place(each)) for each in found], sum(each.code is None and not each.duplicate for each in found)
 
 
 def _place(message: results.PublishedMessage) -> schemas.PublishedMessage:
     if message.code is not None:
         return schemas.PublishedMessage(code=message.code, detail=message.detail or message.code)
     return schemas.PublishedMessage(id=message.id, sequence=message.sequence, duplicate=message.duplicate)
+
+
+_PUBLISHED = _encode(schemas.Published(messages=[])).replace(b"[]", b"[%b]")
+_PLACES = [
+    _encode(schemas.PublishedMessage(id="7", sequence=7, duplicate=duplicate)).replace(b"7", b"%d")
+    for duplicate in (False, True)
+]
+"""Of most messages, by whether they are duplicates."""
 
 
 _DESCRIPTION = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from app.node.errors import NodeError
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
 """For a full topic: nobody knows when there will be room."""
+_Result = TypeVar("_Result")
 _deterministic = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -61,14 +62,14 @@ class Queue:
 
     async def publish(
         self, topic: str, messages: list[NewMessage], key: str | None, timeout_s: float, *, atomic: bool = True
-    ) -> results.Published:
+    ) -> results.Published | results.PublishedRun:
         """Store messages, all or none, or each that can be."""
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
         command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
         retry = key is not None or is_repeatable(messages)
         data = await self._submit(command, timeout_s=timeout_s, retry=retry, grows=True)
-        result = _result(data)
-        assert isinstance(result, results.Published)
+        result = _accepted(results.decode_short(data))
+        assert isinstance(result, results.Published | results.PublishedRun)
         return result
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
@@ -133,7 +134,10 @@ def is_repeatable(messages: Sequence[NewMessage]) -> bool:
 
 def _result(data: bytes) -> results.Result:
     """The result in these bytes; Problem where the broker refused."""
-    result = results.decode(data)
+    return _accepted(results.decode(data))
+
+
+def _accepted(result: _Result) -> _Result:
     if isinstance(result, results.Refused):
         raise refused(result.code, result.detail)
     return result

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from app.api.metrics import Meters
 from app.api.new_messages import messages_in
 from app.api.problems import Problem
 from app.api.publish import places
 from app.api.queue import Queue, is_repeatable
 from app.api.routes import OPERATION_TIMEOUT_S
-from app.api.session.frames import Error, PlainPublish, Publish, Published, error
+from app.api.session.frames import Error, PlainPublish, Publish, error, published
 from app.api.session.lines import Lines
 from app.api.session.window import Window
 from app.api.session.wire import Wire
@@ -60,32 +62,39 @@ class Publishing:
 
     async def _store(self, topic: str, frames: list[_Waiting]) -> None:
         messages = [message for frame in frames for message in frame.messages]
-        answers: list[Published | Error]
+        answers: list[Raw | Error]
         try:
-            published = await self._queue.publish(
+            stored = await self._queue.publish(
                 topic, messages, None, OPERATION_TIMEOUT_S, atomic=len(messages) == 1 or frames[0].alone
             )
         except (Problem, NodeError) as refused:
             answers = [error(frame.id, refused) for frame in frames]
         else:
-            answers = self._answers(topic, frames, published.messages)
+            answers = self._answers(topic, frames, stored)
         await self._wire.say(*answers)
         self._window.leave([frame.size for frame in frames])
 
     def _answers(
-        self, topic: str, frames: list[_Waiting], stored: list[results.PublishedMessage]
-    ) -> list[Published | Error]:
-        answers: list[Published | Error] = []
+        self, topic: str, frames: list[_Waiting], stored: results.Published | results.PublishedRun
+    ) -> list[Raw | Error]:
+        answers: list[Raw | Error] = []
         start = new = 0
-        for frame in frames:
-            end = start + len(frame.messages)
-            try:
-                found, count = places(stored[start:end])
-                new += count
-                answers.append(Published(id=frame.id, messages=found))
-            except Problem as problem:
-                answers.append(error(frame.id, problem))
-            start = end
+        if isinstance(stored, results.PublishedRun):
+            found, new = places(stored)
+            for frame in frames:
+                end = start + len(frame.messages)
+                answers.append(published(frame.id, found[start:end]))
+                start = end
+        else:
+            for frame in frames:
+                end = start + len(frame.messages)
+                try:
+                    found, count = places(results.Published(stored.messages[start:end]))
+                    new += count
+                    answers.append(published(frame.id, found))
+                except Problem as problem:
+                    answers.append(error(frame.id, problem))
+                start = end
         self._meters.count_published(topic, new)
         return answers
 

@@ -32,7 +32,7 @@ class Wire:
         frames: list[bytes] = message["frames"]
         return frames
 
-    async def say(self, *frames: msgspec.Struct) -> None:
+    async def say(self, *frames: msgspec.Struct | msgspec.Raw) -> None:
         """Send frames. Waits while the client does not read."""
         await self._pass({"type": "websocket.send", "frames": [*map(_encode, frames)]})
 
