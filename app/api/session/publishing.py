@@ -7,9 +7,8 @@ may be tried again, since every message of theirs has a `dedup_id`, and frames t
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from app.api.metrics import Meters
 from app.api.new_messages import messages_in
@@ -28,7 +27,7 @@ from app.node.errors import NodeError
 COMMAND_BYTES = 1 << 20
 
 
-class _Waiting(NamedTuple):
+class _Waiting(Struct, frozen=True, gc=False):
     """A frame: its messages, and its own size."""
 
     id: int
@@ -101,15 +100,12 @@ class Publishing:
 
 def _first(line: deque[_Waiting]) -> list[_Waiting]:
     """The frames that make the next command."""
-    frames = [line.popleft()]
-    count, size = len(frames[0].messages), frames[0].size
-    while line and not frames[0].alone and _fits(line[0], frames[0], count, size):
-        count, size = count + len(line[0].messages), size + line[0].size
+    first = line.popleft()
+    frames, count, size = [first], len(first.messages), first.size
+    while line and not first.alone:
+        frame = line[0]
+        count, size = count + len(frame.messages), size + frame.size
+        if frame.alone or frame.repeatable != first.repeatable or count > MESSAGES_MAX or size > COMMAND_BYTES:
+            break
         frames.append(line.popleft())
     return frames
-
-
-def _fits(frame: _Waiting, first: _Waiting, count: int, size: int) -> bool:
-    if frame.alone or frame.repeatable != first.repeatable:
-        return False
-    return count + len(frame.messages) <= MESSAGES_MAX and size + frame.size <= COMMAND_BYTES
