@@ -24,7 +24,7 @@ from app.node.errors import (
     ShuttingDown,
 )
 from app.node.runner import NotLeading
-from app.node.waiting import at_most
+from app.node.waiting import Deadlines
 from app.transport import Frame, PeerNetwork
 
 
@@ -72,6 +72,7 @@ class Rpc:
         # Not from 0: an answer to a former life of this process may still come, and must find no question here.
         self._next_number = secrets.randbits(62)
         self._waiting: dict[int, tuple[int, asyncio.Future[Outcome]]] = {}
+        self._deadlines = Deadlines()
 
     async def ask(self, peer: int, method: Method, body: bytes, timeout_s: float) -> Outcome:
         """The answer, or how it failed. NotLeading when the question surely did not arrive."""
@@ -82,7 +83,7 @@ class Rpc:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (peer, future)
         try:
-            outcome: Outcome | None = await at_most(timeout_s, future)
+            outcome: Outcome | None = await self._deadlines.at_most(timeout_s, future)
         finally:
             self._waiting.pop(number, None)
         if outcome is None:

@@ -22,7 +22,7 @@ from app.node.protocols import Disk
 from app.node.rpc import Method, Outcome, Rpc
 from app.node.runner import GroupRunner, NotLeading
 from app.node.status import ROLE_NAMES, MemberStatus, NodeStatus
-from app.node.waiting import at_most, resolver
+from app.node.waiting import Deadlines, at_most, resolver
 from app.raft import NotLeader, decode, encode
 from app.raft.messages import AnyMessage, AppendEntries
 from app.transport import Frame, PeerNetwork
@@ -56,6 +56,7 @@ class Node:
         self.rpc = Rpc(self.network, self._serve)
         self._waiting_for_news: dict[asyncio.Future[None], None] = {}
         """In the order in which they came, which is that in which they go on."""
+        self._deadlines = Deadlines()
         self._last_leader: int | None = None
         self._ready_at: int | None = None
         self._started_at = time.monotonic()
@@ -105,7 +106,7 @@ class Node:
                 applied = asyncio.get_running_loop().create_future()
                 token = self.runner.when_applied(index := int.from_bytes(outcome, "big"), resolver(applied))
                 try:
-                    await at_most(deadline - time.monotonic(), applied)
+                    await self._deadlines.at_most(deadline - time.monotonic(), applied)
                 finally:
                     self.runner.forget(token)
                 if self.runner.applied_index >= index:
@@ -147,7 +148,7 @@ class Node:
             return await self.rpc.ask(leader, method, body, timeout_s)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._serve(method, body, resolver(future))
-        outcome: Outcome | None = await at_most(timeout_s, future)
+        outcome: Outcome | None = await self._deadlines.at_most(timeout_s, future)
         if outcome is None:
             return OutcomeUnknown(f"no majority confirmed it within {timeout_s:.2f} s; it may still happen")
         return outcome

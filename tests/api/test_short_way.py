@@ -15,7 +15,6 @@ import pytest
 from app.api.endpoint import HotPaths
 from app.api.short_way import BODY_BYTES, ShortCycle, ShortWayProtocol
 from app.api.stepper import Stepper
-from app.node.waiting import at_most, resolver
 from tests.api.conftest import Live
 from tests.api.test_server import GET_STATUS, Wire, put, receive, until_asked
 
@@ -277,25 +276,5 @@ def test_what_a_stepped_coroutine_raises_ends_it_and_is_not_hidden() -> None:
         with pytest.raises(ZeroDivisionError):
             stepper.step()
         assert ended == [stepper]
-
-    asyncio.run(main())
-
-
-def test_a_future_is_waited_for_at_most_so_long() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        early, late, dropped = (loop.create_future() for _ in range(3))
-        loop.call_soon(resolver(early), "there")
-        assert await at_most(60, early) == "there"
-        assert await at_most(0.001, late) is None
-        resolver(late)("too late")
-        assert late.result() is None
-        waiting = asyncio.create_task(at_most(60, dropped))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        resolver(dropped)("nobody waits")
-        assert dropped.cancelled()
 
     asyncio.run(main())
