@@ -20,7 +20,7 @@ from rmq.aio import AsyncClient
 from rmq.command import benching, scratch
 from rmq.command.benching import Load, Taken
 from rmq.command.exits import UsageError
-from rmq.command.shell import Shell, command, option
+from rmq.command.shell import WHOLE_MAX, Shell, command, option
 
 
 class Mode(enum.StrEnum):
@@ -34,7 +34,7 @@ class Mode(enum.StrEnum):
 Name = Annotated[
     str | None, typer.Argument(metavar="TOPIC", help="A name for it; nothing may have it yet.", show_default=False)
 ]
-Messages = Annotated[int, option("--messages", "N", "So many in all, 5,000 if not said.", min=1)]
+Messages = Annotated[int, option("--messages", "N", "So many in all, 5,000 if not said.", min=1, max=WHOLE_MAX)]
 Size = Annotated[int, option("--size", "BYTES", "Of each, 100 if not said.", min=0, max=900_000)]
 Clients = Annotated[int, option("--clients", "N", "So many at once, 8 if not said.", min=1, max=1000)]
 HowTo = Annotated[Mode, typer.Option("--mode", help="Each awaited, many in a request, or without waiting.")]

@@ -16,12 +16,12 @@ from rich.text import Text
 from rmq.command.looking import Looker
 from rmq.command.output import grid
 from rmq.command.picture import Picture, Row, of_answers
-from rmq.command.shell import Shell, command, option
+from rmq.command.shell import WHOLE_MAX, Shell, command, option
 
 app = typer.Typer(no_args_is_help=True, help="The nodes of the cluster.")
-To = Annotated[int | None, option("--to", "NODE", "Left out: the most advanced one.", min=0)]
+To = Annotated[int | None, option("--to", "NODE", "Left out: the most advanced one.", min=0, max=WHOLE_MAX)]
 Every = Annotated[float, option("--every", "S", "Between two looks, 0.5 if not said.", min=0.1)]
-Looks = Annotated[int | None, option("--count", "N", "Stop after so many looks.", min=1)]
+Looks = Annotated[int | None, option("--count", "N", "Stop after so many looks.", min=1, max=WHOLE_MAX)]
 COLUMNS = [">NODE", "ROLE", ">TERM", ">FIRST", ">LAST", ">COMMITTED", ">APPLIED", ">LAG", "STATE", "URL"]
 _STYLES = {"Leader": "bold green", "Follower": "", "Candidate": "yellow"}
 

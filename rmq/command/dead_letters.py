@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from rmq.command import bodies
-from rmq.command.shell import Shell, Topic, command, option, topics_by_name
+from rmq.command.shell import WHOLE_MAX, Shell, Topic, command, option, topics_by_name
 from rmq.messages import Peeked
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: where they are, and another chance for them.")
 OneTopic = Annotated[str | None, typer.Argument(metavar="TOPIC", autocompletion=topics_by_name)]
-Count = Annotated[int, option("--count", "N", "So many at most, 20 if not said.", min=1)]
-Most = Annotated[int | None, option("--max", "N", "So many at most.", min=1)]
+Count = Annotated[int, option("--count", "N", "So many at most, 20 if not said.", min=1, max=WHOLE_MAX)]
+Most = Annotated[int | None, option("--max", "N", "So many at most.", min=1, max=WHOLE_MAX)]
 To = Annotated[str | None, option("--to", "TOPIC", "Not where they came from, but here.")]
 BODY_WIDTH = 40
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from rmq.command.shell import Shell, Topic, Yes, command, option
+from rmq.command.shell import Shell, Topic, Yes, command, number, option
 
 app = typer.Typer(no_args_is_help=True, help="Groups of consumers: each gets every message of the topic.")
 Start = Annotated[str, option("--start", "earliest|latest|N", "The first message it gets: latest if not said.")]
+WORDS = "earliest", "latest"
 Name = Annotated[str, typer.Argument(metavar="GROUP", show_default=False)]
 
 
@@ -24,7 +25,8 @@ def ls(shell: Shell, topic: Topic) -> None:
 @command(app, "create")
 def create(shell: Shell, topic: Topic, name: Name, start: Start = "latest") -> None:
     """Make a group, which gets every message from its start on."""
-    first = shell.client.create_subscription(topic, name, int(start) if start.isdecimal() else start)
+    place = start if start in WORDS else number("--start", start, int, *WORDS)
+    first = shell.client.create_subscription(topic, name, place)
     shell.out.done(
         {"topic": topic, "name": name, "start": first}, f"Group {name} gets messages of {topic} from number {first} on."
     )

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from rmq.command import bodies
-from rmq.command.shell import Shell, Topic, command, option
+from rmq.command.shell import WHOLE_MAX, Shell, Topic, command, option
 
-Start = Annotated[int, option("--from", "N", "The first message's number.", min=0)]
-Count = Annotated[int, option("--count", "N", "So many at most, 20 if not said.", min=1)]
+Start = Annotated[int, option("--from", "N", "The first message's number.", min=0, max=WHOLE_MAX)]
+Count = Annotated[int, option("--count", "N", "So many at most, 20 if not said.", min=1, max=WHOLE_MAX)]
 Group = Annotated[str, option("--group", "NAME", "States are those for this group: default if not said.")]
 Header = Annotated[list[str] | None, option("--header", "NAME=VALUE", "Only those that carry it; may be repeated.")]
 BODY_WIDTH = 60

@@ -16,7 +16,7 @@ import typer
 from rmq.command import bodies, many
 from rmq.command.bodies import Form
 from rmq.command.exits import UsageError
-from rmq.command.shell import Shell, Topic, command, option
+from rmq.command.shell import WHOLE_MAX, Shell, Topic, command, option
 from rmq.messages import NewMessage, Published
 
 BODY_BYTES_MAX = 64 << 20
@@ -25,7 +25,7 @@ Body = Annotated[
     str | None, typer.Argument(metavar="BODY", help="Left out: standard input, to its end.", show_default=False)
 ]
 Lines = Annotated[bool, typer.Option("--lines", help="Each line of standard input is a message.", show_default=False)]
-Count = Annotated[int, option("--count", "N", "So many messages of this body.", min=1)]
+Count = Annotated[int, option("--count", "N", "So many messages of this body.", min=1, max=WHOLE_MAX)]
 Template = Annotated[bool, typer.Option("--template", help="Fill in {{n}}, {{time}}, {{id}}.", show_default=False)]
 BodyForm = Annotated[Form, typer.Option("--form", help="What the body is.")]
 Header = Annotated[list[str] | None, option("--header", "NAME=VALUE", "May be repeated.")]

@@ -26,8 +26,13 @@ from rmq.command.output import Output
 from rmq.policy import Retry
 
 TIMEOUT_S = 10.0
+WHOLE_MAX = (1 << 53) - 1
+"""The largest number that the API takes, and that is exact in all of JSON."""
+SHOWN_CHARACTERS = 40
+"""Of a text that is no number, in a sentence."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 F = TypeVar("F", bound=Callable[..., None])
+N = TypeVar("N", int, float)
 
 Url = Annotated[
     str | None,
@@ -155,6 +160,17 @@ def topics_by_name(incomplete: str) -> list[str]:
 def option(name: str, metavar: str, help: str, **more: Any) -> Any:
     """An option that has a value."""
     return typer.Option(name, metavar=metavar, help=help, show_default=False, **more)
+
+
+def number(option: str, text: str, kind: Callable[[str], N], *words: str) -> N:
+    """The value of an option that may also be one of these words. UsageError for what is no such number, or one with
+    more digits than Python reads."""
+    try:
+        return kind(text)
+    except ValueError:
+        said = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        either = " or ".join(["a number", *(f"`{word}`" for word in words)])
+        raise UsageError(f"{option} is {either}, not {said!r}.") from None
 
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", show_default=False, autocompletion=topics_by_name)]

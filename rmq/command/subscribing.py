@@ -14,12 +14,12 @@ from rich.text import Text
 
 from rmq import errors
 from rmq.command import bodies
-from rmq.command.shell import Shell, Topic, command, option
+from rmq.command.shell import WHOLE_MAX, Shell, Topic, command, option
 from rmq.messages import Message
 from rmq.session import Session
 
 Group = Annotated[str, option("--group", "NAME", "The group to consume for: default if not said.")]
-Count = Annotated[int | None, option("--count", "N", "Stop after so many.", min=1)]
+Count = Annotated[int | None, option("--count", "N", "Stop after so many.", min=1, max=WHOLE_MAX)]
 Idle = Annotated[float | None, option("--idle", "S", "Stop when none has come for so long.", min=0, max=TIMEOUT_MAX)]
 Lease = Annotated[float | None, option("--lease", "S", "What is not acked by then comes again.", min=0)]
 Raw = Annotated[bool, typer.Option("--raw", help="Bodies as they are, nothing in between.", show_default=False)]

@@ -10,7 +10,7 @@ import typer
 
 from rmq import errors
 from rmq.command.exits import UsageError
-from rmq.command.shell import Shell, Topic, Yes, command, option
+from rmq.command.shell import Shell, Topic, Yes, command, number, option
 from rmq.topics import NewSettings, SettingsChange
 from rmq.topics import Topic as Found
 
@@ -144,13 +144,12 @@ def _settings(
         raise UsageError(f"--overflow is reject or drop_oldest, not {overflow!r}.")
     limits: list[tuple[str, str | None, Callable[[str], Any]]] = [
         ("ttl_s", ttl, float), ("max_messages", max_messages, int), ("max_bytes", max_bytes, int),
-        ("max_deliveries", max_deliveries, int), ("dead_letter_topic", dead_letter_topic, str),
+        ("max_deliveries", max_deliveries, int),
     ]  # fmt: skip
-    for name, text, read in limits:
+    for name, text, kind in limits:
         if text is not None:
-            try:
-                found[name] = None if text == "none" else read(text)
-            except ValueError:
-                option = name.removesuffix("_s").replace("_", "-")
-                raise UsageError(f"--{option} is a number or `none`, not {text!r}.") from None
+            flag = "--" + name.removesuffix("_s").replace("_", "-")
+            found[name] = None if text == "none" else number(flag, text, kind, "none")
+    if dead_letter_topic is not None:
+        found["dead_letter_topic"] = None if dead_letter_topic == "none" else dead_letter_topic
     return found

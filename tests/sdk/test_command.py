@@ -22,6 +22,8 @@ from rmq.session import UNANSWERED_MAX, Session
 from tests.sdk.terminal import ROOT, Ran, Terminal, at_terminal, piped
 
 ESCAPE = "\x1b"
+LONG = "9" * 5000
+"""More digits than Python makes a number of."""
 Rmq = Callable[..., Ran]
 
 
@@ -215,6 +217,19 @@ def stranger() -> Iterator[str]:
         (["peek", "a b"], 3, "A-Z"),
         (["topic", "set", "t"], 2, "--lease 60"),
         (["topic", "set", "t", "--max-bytes", "much"], 2, "--max-bytes"),
+        (["topic", "set", "t", "--max-bytes", LONG], 2, "--max-bytes is a number or `none`, not '9999"),
+        (["topic", "set", "t", "--dead-letter-topic", "a b"], 3, "A-Z"),
+        (["group", "create", "t", "g", "--start", LONG], 2, "--start is a number or `earliest` or `latest`, not '9999"),
+        (["group", "create", "t", "g", "--start", "soon"], 2, "--start"),
+        (["peek", "t", "--count", "9" * 400], 2, "--count"),
+        (["peek", "t", "--from", LONG], 2, "--from"),
+        (["dlq", "ls", "t", "--count", "9" * 400], 2, "--count"),
+        (["dlq", "redrive", "t", "--max", "9" * 400], 2, "--max"),
+        (["sub", "t", "--count", "9" * 400], 2, "--count"),
+        (["pub", "t", "x", "--count", "9" * 400], 2, "--count"),
+        (["bench", "--messages", "9" * 400], 2, "--messages"),
+        (["cluster", "transfer", "--to", LONG], 2, "--to"),
+        (["cluster", "watch", "--count", "9" * 400], 2, "--count"),
         (["topic", "create", "t", "--overflow", "explode"], 2, "drop_oldest"),
         (["topic", "ls", "--url", "localhost:8001"], 2, "http://HOST:PORT"),
         (["topic", "ls", "--url", "http://127.0.0.1:1", "--timeout", "0"], 4, "rmq context ls"),
@@ -225,6 +240,7 @@ def test_a_wrong_command_is_refused_in_a_sentence(rmq: Rmq, arguments: list[str]
     ran = rmq(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.startswith("rmq: ") and ran.err.count("\n") == 1 and says in ran.err
+    assert LONG not in ran.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["topic"], ["context"]])
