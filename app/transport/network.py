@@ -35,6 +35,7 @@ from app.transport.frames import (
     Hello,
     check_hello,
 )
+from app.transport.refusals import Refusals
 
 log = logging.getLogger("rmq.peers")
 
@@ -86,7 +87,8 @@ class _Incoming(asyncio.Protocol):
         except FrameError as error:
             self._network.refused += 1
             assert self._transport is not None
-            log.warning("refused a stream from %s: %s", self._transport.get_extra_info("peername"), error)
+            host = (self._transport.get_extra_info("peername") or ("an unknown address",))[0]
+            self._network.refusals.note(host, str(error))
             self._transport.abort()
 
     def _on_frame(self, kind: int, payload: bytes) -> None:
@@ -160,6 +162,7 @@ class PeerNetwork:
         """Those of them that have not greeted yet, the oldest first."""
         self.streams_from: dict[int, _Incoming] = {}
         self.refused = 0
+        self.refusals = Refusals()
         self.dropped = 0
         self.stopped = False
         self.streams_to: dict[int, asyncio.Transport] = {}

@@ -97,6 +97,16 @@ def test_a_stranger_gets_nothing_through() -> None:
     uvloop.run(scenario())
 
 
+def test_a_stranger_that_comes_again_and_again_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with Pair(clusters=(7, 8)) as pair:
+            await until(lambda: min(network.refused for network in pair.networks) >= 3, "refused, and tried again")
+
+    uvloop.run(scenario())
+    told = sorted(text for text in caplog.messages if text.startswith("refused a stream"))
+    assert len(told) == 2 and all("from 127.0.0.1: the peer belongs to another cluster" in text for text in told)
+
+
 def test_noise_on_the_peer_port_is_dropped() -> None:
     async def scenario() -> None:
         async with Pair() as pair:
