@@ -175,6 +175,11 @@ class Machine:
         return 0 if self.path == files.MEMORY or self._closed else upkeep.used_bytes(self.path)
 
     @property
+    def size_bytes(self) -> int:
+        """What the database takes of the disk, with its write-ahead log."""
+        return 0 if self.path == files.MEMORY or self._closed else upkeep.size_bytes(self.path)
+
+    @property
     def has_free_pages(self) -> bool:
         """Whether a good part of the database is free pages, which commits give back by and by."""
         return self._shrinker.is_due

@@ -101,6 +101,12 @@ def used_bytes(path: str) -> int:
         return 0 if wal is None else wal_bytes_used(wal)
 
 
+def size_bytes(path: str) -> int:
+    """Of the files of the database at `path`."""
+    with _wal(path) as wal:
+        return os.path.getsize(path) + (0 if wal is None else os.fstat(wal).st_size)
+
+
 def wal_bytes_used(wal: int) -> int:
     """How much of the open write-ahead log belongs to its present round: the frames that carry the header's salts.
     Those of earlier rounds, still there behind them, carry others. (sqlite.org/fileformat.html, 4.1)"""

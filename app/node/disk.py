@@ -100,6 +100,11 @@ class DiskThread:
         """Little is left: what need not be kept should go."""
         return self._no_segment or self._reserve.scarce
 
+    @property
+    def free_bytes(self) -> int | None:
+        """What was free at the last look; None before the first."""
+        return self._reserve.free_bytes
+
     def has_room(self, size_bytes: int) -> bool:
         """Whether a file may grow by so much, and leave the reserve alone."""
         return not self.full and size_bytes <= self._reserve.room_bytes

@@ -36,6 +36,10 @@ class Log(LogView, Protocol):
 
     def reset(self, index: int, term: int) -> None: ...
 
+    def size_bytes(self) -> int:
+        """What it takes of the disk."""
+        ...
+
 
 class StateMachine(Protocol):
     """Deterministic: the same items in the same order give the same answers and the same state."""
@@ -129,6 +133,11 @@ class Disk(Protocol):
     @property
     def scarce(self) -> bool:
         """There is little room left."""
+        ...
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What was free on it at the last look."""
         ...
 
     def has_room(self, size_bytes: int) -> bool:

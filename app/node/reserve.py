@@ -31,12 +31,14 @@ class Reserve:
         self._owed_bytes = owed_bytes
         self._ballast = f"{directory}/ballast"
         self.short = self.scarce = False
+        self.free_bytes: int | None = None
+        """At the last look."""
         self.room_bytes = 0
         """What was free beyond the reserve, and owed to nobody, at the last look."""
 
     def check(self) -> None:
         """Look at the free space; set the ballast up again when there is plenty."""
-        free = self._fs.free_bytes(self._directory)
+        free = self.free_bytes = self._fs.free_bytes(self._directory)
         self.room_bytes = free - self._reserve_bytes - self._owed_bytes()
         self.short = self.room_bytes < 0
         self.scarce = self.room_bytes < SCARCE_BYTES

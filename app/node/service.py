@@ -21,7 +21,7 @@ from app.node.errors import NodeError, NoQuorum, NotCommitted, OutcomeUnknown, O
 from app.node.protocols import Disk
 from app.node.rpc import Method, Outcome, Rpc
 from app.node.runner import GroupRunner, NotLeading
-from app.node.status import ROLE_NAMES, MemberStatus, NodeStatus
+from app.node.status import ROLE_NAMES, DiskStatus, MemberStatus, NodeStatus, PeerStatus
 from app.node.waiting import Deadlines, at_most, resolver
 from app.raft import NotLeader, decode, encode
 from app.raft.messages import AnyMessage, AppendEntries
@@ -236,6 +236,23 @@ class Node:
             strangers_refused=core.strangers_refused + self.network.refused,
             syncs=getattr(self._disk, "syncs", 0),
             uptime_s=round(time.monotonic() - self._started_at, 3),
+        )
+
+    def peers(self) -> list[PeerStatus]:
+        """The other members, as this node knows them while it leads; none while it does not."""
+        leader = self.runner.core.leader
+        if leader is None:
+            return []
+        return [PeerStatus(id=peer, lag=leader.lag(peer), reachable=leader.hears(peer)) for peer in leader.progress]
+
+    def disk(self) -> DiskStatus:
+        """The disk, and what this node takes of it."""
+        return DiskStatus(
+            disk_free_bytes=self._disk.free_bytes,
+            disk_owed_bytes=self.machine.owed_bytes,
+            disk_reserve_bytes=self.settings.disk_reserve_bytes,
+            log_size_bytes=self.runner.compaction.log.size_bytes(),
+            state_size_bytes=self.machine.size_bytes,
         )
 
     async def cluster(self) -> list[MemberStatus]:

@@ -37,6 +37,28 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float
 
 
+class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Another member as the leader knows it, without asking."""
+
+    id: int
+    lag: int | None
+    """Entries of the leader's log that it has not vouched for; None before it is known where the logs meet."""
+    reachable: bool
+    """It has answered within the longest election timeout."""
+
+
+class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The disk of this node, and what it takes of it."""
+
+    disk_free_bytes: int | None
+    """At the last look, some tenths of a second ago; None before the first."""
+    disk_owed_bytes: int
+    """What the database is yet to take in of its own log of writes: of what is free, this is spoken for."""
+    disk_reserve_bytes: int
+    log_size_bytes: int
+    state_size_bytes: int
+
+
 class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One member as seen from the node that was asked. `status` is None when it did not answer."""
 

@@ -95,6 +95,16 @@ class Leader:
         """How far the log of the last one of those goes that answer."""
         return min((p.match for p in self.progress.values() if self._heard(p)), default=self.log.last_index)
 
+    def lag(self, peer: int) -> int | None:
+        """Entries of this log that the member is not known to hold; None before it is known where the logs meet."""
+        progress = self.progress[peer]
+        is_known = progress.match > 0 or progress.pace != Pace.PROBE
+        return self.log.last_index - progress.match if is_known else None
+
+    def hears(self, peer: int) -> bool:
+        """Whether the member has answered within the longest election timeout."""
+        return self._heard(self.progress[peer])
+
     # -- time -------------------------------------------------------------------------------------------
 
     def tick(self) -> None:

@@ -16,7 +16,7 @@ from app.broker import Item, Machine
 from app.broker.commands import Tick, decode, encode
 from app.config import Endpoint, NodeAddress, Settings
 from app.node.errors import NodeError, OutcomeUnknown
-from app.node.status import MemberStatus, NodeStatus
+from app.node.status import DiskStatus, MemberStatus, NodeStatus, PeerStatus
 
 ADDRESSES = tuple(
     NodeAddress(
@@ -42,6 +42,7 @@ class FakeNode:
         self.stopping = asyncio.Event()
         self.leader: int | None = 0
         self.ready = True
+        self.free_bytes: int | None = 1000
         self.fail: NodeError | None = None
         """Raised by every operation and barrier."""
         self.fails: type | None = None
@@ -130,6 +131,18 @@ class FakeNode:
             last_log_index=index, commit_index=index, applied_index=index, state_hash=digest, state_hash_index=index,
             pid=os.getpid(), version="0.0.0", ready=self.ready, disk_full=False, elections_started=1,
             strangers_refused=0, syncs=0, uptime_s=1.0,
+        )  # fmt: skip
+
+    def peers(self) -> list[PeerStatus]:
+        """One that lags, and one of which nothing is known; none where another node leads."""
+        lags = {1: 3, 2: None} if self.leader == 0 else {}
+        return [PeerStatus(id=n, lag=lag, reachable=lag is not None) for n, lag in lags.items()]
+
+    def disk(self) -> DiskStatus:
+        """Whatever the test says is free."""
+        return DiskStatus(
+            disk_free_bytes=self.free_bytes, disk_owed_bytes=20, disk_reserve_bytes=30, log_size_bytes=40,
+            state_size_bytes=50,
         )  # fmt: skip
 
     async def cluster(self) -> list[MemberStatus]:

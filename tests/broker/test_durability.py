@@ -501,7 +501,8 @@ def test_on_a_scarce_disk_files_become_small_though_nobody_commits(stored: Feed)
     machine, path = stored.machine, stored.machine.path
     machine.checkpoint()
     assert machine.has_free_pages or machine.owed_bytes
-    large = os.path.getsize(path) + os.path.getsize(path + "-wal")
+    large = machine.size_bytes
+    assert large == os.path.getsize(path) + os.path.getsize(path + "-wal")
     for _ in range(20):
         machine.checkpoint(scarce=True)
     assert os.path.getsize(path + "-wal") == 0 and machine.owed_bytes == 0

@@ -241,9 +241,12 @@ def test_what_the_state_is_yet_to_take_is_no_room(small: Bench) -> None:
     small.fs.capacity_bytes = 200 << 20
     owed = [0]
     reserve = Reserve(small.fs, "/disk", 50 << 20, lambda: owed[0])
+    assert reserve.free_bytes is None
     for owed_mib, scarce, short in ((0, False, False), (30, True, False), (160, True, True), (0, False, False)):
         owed[0] = owed_mib << 20
+        free_bytes = small.fs.free_bytes("/disk")
         reserve.check()
+        assert reserve.free_bytes == free_bytes
         assert (reserve.scarce, reserve.short) == (scarce, short)
     reserve.release()
     assert reserve.scarce and reserve.short

@@ -222,3 +222,24 @@ def test_disk_that_lost_what_it_vouched_for_starts_no_storm(script):
     s.propose(1, "c")
     s.deliver()
     assert s.commands(1) == "a b c"
+
+
+def test_a_leader_knows_who_lags_and_who_answers(script):
+    s = script()
+    s.say("n1 has won with n2's vote, and nobody has heard of it yet: where the logs meet is unknown.")
+    s.win(1, 2)
+    leader = s.core(1).leader
+    assert [leader.lag(peer) for peer in (2, 3)] == [None, None]
+    s.exchange(1, 2)
+    s.cut("3>*", "*>3")
+    s.say("n3 hears nothing.")
+    s.propose(1, "a", "b")
+    s.flight.clear()
+    assert leader.lag(2) == 2
+    s.exchange(1, 2)
+    s.pass_time(60, 1, 2)
+    assert (leader.lag(2), leader.hears(2)) == (0, True)
+    assert (leader.lag(3), leader.hears(3)) == (None, False)
+    s.heal()
+    s.settle(1)
+    assert [(leader.lag(peer), leader.hears(peer)) for peer in (2, 3)] == [(0, True), (0, True)]
