@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rmq.beside import make_importable
 from rmq.command import exits, scratch
 from rmq.command.exits import UsageError
 from rmq.command.shell import Shell, command, option
@@ -56,6 +57,7 @@ def verify(shell: Shell, seconds: Seconds = 30.0, clients: Clients = 4, keep: Ke
 
 
 def _run(shell: Shell, seconds: float, clients: int, keep: Path | None, scrap: Path) -> Result:
+    make_importable()
     try:
         from chaos.checker import check
         from chaos.history import read

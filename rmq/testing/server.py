@@ -16,11 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import rmq
+from rmq.beside import ROOT
 
 HELPER = Path(__file__).with_name("helper.py")
-ROOT = Path(rmq.__file__).resolve().parents[1]
-"""What is installed beside `rmq` is the node's `app`, and not somebody else's package of that name."""
 END_S = 30.0
 
 
