@@ -6,6 +6,10 @@ connection is lost, all of that goes back to the head of the line, first things 
 dedup_id, and an ack may be repeated. What had been delivered and not acked comes again from the node, as to anybody;
 only what was acked without success is known here, acked again when it comes, and not given to the caller twice.
 
+A node refuses a frame whole where one message of it is malformed. So who goes together is surely well formed; a message
+of which this is not sure goes in a frame of its own, for the node to judge. Nothing is sent a second time for it, so
+that what is published to a topic keeps its order.
+
 A node ends a connection on which a frame is larger than it takes, so one that is never goes out: the hello of a
 connection says how large one may be, and nothing is sent before it.
 
@@ -15,6 +19,7 @@ Rules of this file: it sends nothing and waits for nothing; the caller sees to i
 from __future__ import annotations
 
 import itertools
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +39,14 @@ FRAME_BYTES_MAX = 2 << 20
 HEAD_BYTES = 256
 """What a frame of ours says beside its list is less."""
 DONE_MAX = 10_000
+HEADERS_MAX, HEADER_LENGTH_MAX, SPAN_MAX_S, PRIORITY_MAX = 32, 1024, 31_622_400, 9
+"""A node's: a message beyond them is for it to refuse."""
+_VISIBLE, _HEADER_NAME = re.compile(r"[!-~]{1,128}"), re.compile(r"[A-Za-z0-9._-]{1,64}")
+DIGITS_MAX = 308
+"""A number of more is beyond a double."""
+_MANY_DIGITS, _SAME_DIGIT, _STRIDE = re.compile(rb"[0-9]{309}"), bytes.maketrans(b"123456789", b"000000000"), 34
+_AT_EACH_STRIDE = b"0" * ((DIGITS_MAX + 1) // _STRIDE)
+"""As many digits, seen at every `_STRIDE`-th byte: a fast look that tells nearly all."""
 
 Wish = tuple[str, ...]
 """What neighbours must have in common to go in one frame: op, topic, and what else the frame says once."""
@@ -41,11 +54,12 @@ Wish = tuple[str, ...]
 
 class Said(NamedTuple):
     """Something that the caller wants. `parts`: what goes into the frame's list, encoded. `done`: called once with this
-    one's results, or with an Error."""
+    one's results, or with an Error. `alone`: it may be malformed, and goes with nobody."""
 
     wish: Wish
     parts: Sequence[bytes]
     done: Callable[[Any], None]
+    alone: bool = False
 
 
 class Subscribed(NamedTuple):
@@ -87,7 +101,8 @@ class Talk:
                 self._fail(place)
             done(place)
 
-        self._say(Said(("publish", topic, '"atomic":false'), [encode(said)], answered))
+        part = encode(said)
+        self._say(Said(("publish", topic, '"atomic":false'), [part], answered, alone=not _is_surely_well(said, part)))
 
     def settle(self, how: How, held: Sequence[Message], **fields: float) -> None:
         """Say what becomes of messages. Raises as `token_of`."""
@@ -170,18 +185,20 @@ class Talk:
         wish, parts = together[0].wish, list(together[0].parts)
         size, most = sum(map(len, parts)), self._frame_bytes_max or FRAME_BYTES_MAX
         most = min(FRAME_BYTES, most - HEAD_BYTES - FRAME_MESSAGES)
-        while self._line and self._line[0].wish == wish and len(parts) + len(self._line[0].parts) <= FRAME_MESSAGES:
+        while self._line and _go_together(together[0], self._line[0]):
             size += sum(map(len, self._line[0].parts))
-            if size > most:
+            if size > most or len(parts) + len(self._line[0].parts) > FRAME_MESSAGES:
                 break
             parts += self._line[0].parts
             together.append(self._line.popleft())
         id = next(self._ids)
         self._sent[id] = together
         op, topic, *more = wish
+        head = f'{{"op":"{op}","id":{id},"topic":{encode(topic).decode()}'
+        if together[0].alone:
+            return head.encode() + b"," + parts[0].removeprefix(b"{")
         listed = "messages" if op == "publish" else "tokens"
-        head = "".join(f",{each}" for each in more)
-        text = f'{{"op":"{op}","id":{id},"topic":{encode(topic).decode()}{head},"{listed}":['
+        text = head + "".join(f",{each}" for each in more) + f',"{listed}":['
         return text.encode() + b",".join(parts) + b"]}"
 
     # -- what the node says ----------------------------------------------------------------------------------
@@ -247,6 +264,43 @@ class Talk:
             self._line.popleft().done(error)
         while self._consumers:
             self._consumers.popitem()[1].failed(error)
+
+
+def _go_together(one: Said, other: Said) -> bool:
+    return one.wish == other.wish and not (one.alone or other.alone)
+
+
+def _is_surely_well(said: Mapping[str, Any], part: bytes) -> bool:
+    """Whether a node takes this for a message. `part`: the same, encoded."""
+    if len(part) > DIGITS_MAX and _AT_EACH_STRIDE in part[::_STRIDE].translate(_SAME_DIGIT) and _MANY_DIGITS.search(part):
+        return False
+    return all(_CHECKS[name](value) for name, value in said.items() if name in _CHECKS)
+
+
+def _is_visible(value: Any) -> bool:
+    return isinstance(value, str) and _VISIBLE.fullmatch(value) is not None
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _are_headers(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) <= HEADERS_MAX and all(map(_is_header, value.items()))
+
+
+def _is_header(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    is_text = isinstance(name, str) and isinstance(value, str)
+    return is_text and len(value) <= HEADER_LENGTH_MAX and _HEADER_NAME.fullmatch(name) is not None
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "headers": _are_headers, "group": _is_visible, "dedup_id": _is_visible,
+    "delay_s": lambda value: _is_number(value, 0, SPAN_MAX_S),
+    "ttl_s": lambda value: _is_number(value, 0.001, SPAN_MAX_S),
+    "priority": lambda value: _is_number(value, 0, PRIORITY_MAX) and value % 1 == 0,
+}  # fmt: skip
 
 
 def _place(found: Mapping[str, Any]) -> Published | errors.Error:
