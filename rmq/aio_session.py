@@ -7,7 +7,6 @@ said and heard is `Talk`'s; everything runs on one event loop, so nothing needs 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
@@ -186,10 +185,13 @@ class AsyncSession:
         """Take what one connection says. -> whether there is another one."""
         try:
             async for text in self._connection:
-                self._talk.hear(json.loads(text))
+                self._talk.hear(text)
                 await self._tell()
         except WebSocketException:
             pass
+        except errors.Error as error:
+            self._over = f"The session is over: {error.detail}"
+            return False
         return not self._is_over and await self._connect_again()
 
     async def _connect_again(self) -> bool:

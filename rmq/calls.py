@@ -47,10 +47,11 @@ class Page(Generic[T]):
 
 
 def _topic(name: str, *rest: str) -> str:
-    return "/".join(["/v1/topics", quote(_text(name, "topic"), safe=""), *(quote(each, safe=":") for each in rest)])
+    name_in_path(name, "topic")
+    return "/".join(["/v1/topics", quote(name, safe=""), *(quote(each, safe=":") for each in rest)])
 
 
-def _text(value: str, name: str) -> str:
+def name_in_path(value: str, name: str) -> str:
     """A name that can stand in a path; what else a name may not be, the node says."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"`{name}` is a name, a text that is not empty")
@@ -228,7 +229,7 @@ def peek(
     topic: str, *, start: int, limit: int, subscription: str, headers: Mapping[str, str], cursor: str | None
 ) -> Call[Page[Peeked]]:
     """Look at messages from a sequence on."""
-    query: list[tuple[str, str]] = [("limit", str(limit)), ("subscription", _text(subscription, "subscription"))]
+    query: list[tuple[str, str]] = [("limit", str(limit)), ("subscription", name_in_path(subscription, "subscription"))]
     query += [("cursor", cursor)] if cursor else [("from", str(start))]
     query += [(f"header.{name}", value) for name, value in headers.items()]
     path = f"{_topic(topic, 'messages')}?{urlencode(query)}"
@@ -284,13 +285,13 @@ def redrive(name: str, *, max: int | None, to: str | None, start: int | None) ->
 
 def create_subscription(topic: str, name: str, start: str | int) -> Call[int]:
     """-> the first sequence that it gets."""
-    path = _topic(topic, "subscriptions", _text(name, "name"))
+    path = _topic(topic, "subscriptions", name_in_path(name, "name"))
     return _call("PUT", path, lambda found: int(found["start"]), {"start": start})
 
 
 def delete_subscription(topic: str, name: str) -> Call[None]:
     """What it alone had kept goes with it."""
-    return _call("DELETE", _topic(topic, "subscriptions", _text(name, "name")), _nothing)
+    return _call("DELETE", _topic(topic, "subscriptions", name_in_path(name, "name")), _nothing)
 
 
 def list_subscriptions(topic: str) -> Call[Page[Subscription]]:
@@ -301,12 +302,12 @@ def list_subscriptions(topic: str) -> Call[Page[Subscription]]:
 def put_schedule(topic: str, name: str, cron: str, zone: str, message: NewMessage) -> Call[Schedule]:
     """Make it, or change it."""
     body = {"cron": cron, "zone": zone, "message": message.to_json()}
-    return _call("PUT", _topic(topic, "schedules", _text(name, "name")), topics.schedule_of, body)
+    return _call("PUT", _topic(topic, "schedules", name_in_path(name, "name")), topics.schedule_of, body)
 
 
 def delete_schedule(topic: str, name: str) -> Call[None]:
     """No tick of it is published any more."""
-    return _call("DELETE", _topic(topic, "schedules", _text(name, "name")), _nothing)
+    return _call("DELETE", _topic(topic, "schedules", name_in_path(name, "name")), _nothing)
 
 
 def list_schedules(topic: str) -> Call[Page[Schedule]]:

@@ -8,7 +8,6 @@ under one lock.
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import random
 import threading
@@ -188,9 +187,12 @@ class Session:
         """Take what one connection says. -> whether there is another one."""
         try:
             for text in self._connection:
-                self._hear(json.loads(text))
+                self._hear(text)
         except WebSocketException:
             pass
+        except errors.Error as error:
+            self._over = f"The session is over: {error.detail}"
+            return False
         with self._changed:
             if self._is_over:
                 return False
@@ -202,9 +204,9 @@ class Session:
             self._talk.give_up(errors.OutcomeUnknown(self._over, code="session_over"))
             self._changed.notify_all()
 
-    def _hear(self, frame: Mapping[str, Any]) -> None:
+    def _hear(self, text: str | bytes) -> None:
         with self._changed:
-            self._talk.hear(frame)
+            self._talk.hear(text)
             self._changed.notify_all()
 
     def _connect_again(self) -> bool:

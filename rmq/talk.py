@@ -19,13 +19,14 @@ Rules of this file: it sends nothing and waits for nothing; the caller sees to i
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rmq import errors
-from rmq.calls import How, encode, new_key, token_of
+from rmq.calls import How, encode, name_in_path, new_key, token_of
 from rmq.messages import Message, NewMessage, Published, message_of
 
 SUBPROTOCOL = "rmq.v1"
@@ -91,7 +92,8 @@ class Talk:
     # -- what the caller wants -------------------------------------------------------------------------------
 
     def publish(self, topic: str, message: NewMessage, done: Callable[[Published | errors.Error], None]) -> None:
-        """Store a message; `done` gets its place."""
+        """Store a message; `done` gets its place. Raises TypeError or ValueError for what cannot be said."""
+        name_in_path(topic, "topic")
         said = message.to_json()
         said.setdefault("dedup_id", new_key())
 
@@ -105,16 +107,17 @@ class Talk:
         self._say(Said(("publish", topic, '"atomic":false'), [part], answered, alone=not _is_surely_well(said, part)))
 
     def settle(self, how: How, held: Sequence[Message], **fields: float) -> None:
-        """Say what becomes of messages. Raises as `token_of`."""
+        """Say what becomes of messages. Raises as `token_of`, and TypeError or ValueError for what is no number."""
+        head = tuple(f'"{name}":{_seconds(name, value)}' for name, value in fields.items())
         by_topic: dict[str, list[Message]] = {}
         for message in held:
             token_of(message)
             by_topic.setdefault(message.topic, []).append(message)
         for topic, messages in by_topic.items():
             for start in range(0, len(messages), FRAME_MESSAGES):
-                self._settle(how, topic, messages[start : start + FRAME_MESSAGES], fields)
+                self._settle(how, topic, messages[start : start + FRAME_MESSAGES], head)
 
-    def _settle(self, how: How, topic: str, held: Sequence[Message], fields: Mapping[str, float]) -> None:
+    def _settle(self, how: How, topic: str, held: Sequence[Message], head: tuple[str, ...]) -> None:
         places = {message.token: (topic, message.sequence) for message in held} if how == "ack" else {}
         self._done.update(dict.fromkeys(places.values()))
         while len(self._done) > DONE_MAX:
@@ -133,7 +136,7 @@ class Talk:
                 self._fail(errors.LeaseLost(text, code="lease_lost", tokens=late))
 
         parts = [encode(message.token) for message in held]
-        self._say(Said((how, topic, *(f'"{name}":{value!r}' for name, value in fields.items())), parts, answered))
+        self._say(Said((how, topic, *head), parts, answered))
 
     def take_failure(self) -> errors.Error | None:
         """The first that went wrong since the last call."""
@@ -147,12 +150,13 @@ class Talk:
         self, topic: str, *, credit: int, subscription: str, lease_s: float | None,
         deliver: Callable[[Message], None], failed: Callable[[errors.Error], None],
     ) -> int:  # fmt: skip
-        """Become a consumer. -> its id."""
+        """Become a consumer. -> its id. Raises TypeError or ValueError for what cannot be said."""
+        name_in_path(topic, "topic")
         id = next(self._ids)
         frame = {"op": "consume", "id": id, "topic": topic, "credit": credit, "subscription": subscription}
         frame["lease_s"] = lease_s
-        self._consumers[id] = Subscribed(frame, deliver, failed)
         self._frames.append(encode(frame))
+        self._consumers[id] = Subscribed(frame, deliver, failed)
         return id
 
     def cancel(self, id: int) -> None:
@@ -203,8 +207,15 @@ class Talk:
 
     # -- what the node says ----------------------------------------------------------------------------------
 
-    def hear(self, frame: Mapping[str, Any]) -> None:
-        """Take a frame of the node's. Raises NotRMQ for what is none."""
+    def hear(self, text: str | bytes) -> None:
+        """Take a frame of the node's. Raises Error where the session cannot go on: for what is no frame, and where the
+        node could not read one of ours, since nobody knows which."""
+        try:
+            self._hear(json.loads(text))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise errors.NotRMQ("A frame is not what a node says.", code="not_rmq", outcome="unknown") from None
+
+    def _hear(self, frame: Mapping[str, Any]) -> None:
         op, id = frame.get("op"), frame.get("id")
         if op == "deliver":
             if id in self._consumers:
@@ -213,6 +224,9 @@ class Talk:
             self._answered(id, frame["messages" if op == "published" else "results"])
         elif op == "error":
             error = errors.of_problem(frame["code"], frame["detail"], frame["outcome"], retryable=frame["retryable"])
+            if id is None:
+                text = f"The node could not read what was said to it: {error.detail}"
+                raise errors.OutcomeUnknown(text, code=error.code)
             if id in self._consumers:
                 self._consumers.pop(id).failed(error)
             self._answered(id, error)
@@ -266,13 +280,20 @@ class Talk:
             self._consumers.popitem()[1].failed(error)
 
 
+def _seconds(name: str, value: float) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` is a number of seconds, not {value!r}")
+    return encode(value).decode()
+
+
 def _go_together(one: Said, other: Said) -> bool:
     return one.wish == other.wish and not (one.alone or other.alone)
 
 
 def _is_surely_well(said: Mapping[str, Any], part: bytes) -> bool:
     """Whether a node takes this for a message. `part`: the same, encoded."""
-    if len(part) > DIGITS_MAX and _AT_EACH_STRIDE in part[::_STRIDE].translate(_SAME_DIGIT) and _MANY_DIGITS.search(part):
+    may_be_huge = len(part) > DIGITS_MAX and _AT_EACH_STRIDE in part[::_STRIDE].translate(_SAME_DIGIT)
+    if may_be_huge and _MANY_DIGITS.search(part):
         return False
     return all(_CHECKS[name](value) for name, value in said.items() if name in _CHECKS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import logging
 import socket
 import threading
@@ -288,7 +289,7 @@ def test_neighbours_that_want_the_same_go_in_one_frame() -> None:
     for number in range(FRAME_MESSAGES + 1):
         talk.publish("t", NewMessage(body=number), print)
     assert not talk.has_frame, "nothing is said before the node's hello"
-    talk.hear(HELLO)
+    talk.hear(json.dumps(HELLO))
     talk.publish("u", NewMessage(body=0), print)
     counts = []
     while talk.has_frame:
@@ -299,7 +300,7 @@ def test_neighbours_that_want_the_same_go_in_one_frame() -> None:
 def test_no_frame_is_larger_than_the_node_takes() -> None:
     talk, found = Talk(), list[object]()
     talk.publish("t", NewMessage(body="x" * 4000), found.append)
-    talk.hear({**HELLO, "frame_bytes_max": 4096})
+    talk.hear(json.dumps({**HELLO, "frame_bytes_max": 4096}))
     for _ in range(100):
         talk.publish("t", NewMessage(body="x" * 100), found.append)
     assert talk.unanswered == 100
@@ -312,7 +313,7 @@ def test_what_was_not_answered_is_said_again_first_things_first() -> None:
     talk, places = Talk(), []
     for number in range(3):
         talk.publish("t" if number < 2 else "u", NewMessage(body=number, dedup_id=str(number)), places.append)
-    talk.hear(HELLO)
+    talk.hear(json.dumps(HELLO))
     first, second = talk.next_frame(), talk.next_frame()
     assert not talk.has_frame and talk.unanswered == 3
     talk.begin_again()
@@ -320,7 +321,7 @@ def test_what_was_not_answered_is_said_again_first_things_first() -> None:
     again, both = talk.next_frame(), talk.next_frame()
     assert again.partition(b'"messages"')[2] == first.partition(b'"messages"')[2]
     assert both.startswith(second[:15]) and both.count(b'"body"') == 2
-    talk.hear({"op": "published", "id": 3, "messages": [{"id": "1", "sequence": 1, "duplicate": True}] * 2})
+    talk.hear(json.dumps({"op": "published", "id": 3, "messages": [{"id": "1", "sequence": 1, "duplicate": True}] * 2}))
     assert [place.duplicate for place in places] == [True, True] and talk.unanswered == 2
     talk.give_up(errors.OutcomeUnknown("over", code="x"))
     assert isinstance(places[-1], errors.OutcomeUnknown) and talk.unanswered == 0
@@ -335,17 +336,18 @@ def test_what_was_acked_in_vain_is_acked_when_it_comes_again() -> None:
         "published_at": "2026-01-31T12:00:00.000Z", "token": "b-1-0-7-1",
         "lease_expires_at": "2026-01-31T12:00:30.000Z",
     }  # fmt: skip
-    talk.hear({"op": "deliver", "id": 1, "messages": [delivery]})
+    talk.hear(json.dumps({"op": "deliver", "id": 1, "messages": [delivery]}))
     talk.settle("ack", came)
     assert b"b-1-0-7-1" in talk.next_frame()
     talk.begin_again()
     assert b'"consume"' in talk.next_frame()
     assert b"b-1-0-7-1" in talk.next_frame()
-    talk.hear({"op": "settled", "id": 3, "results": [{"token": "b-1-0-7-1", "ok": False, "code": "lease_lost"}]})
-    talk.hear({"op": "deliver", "id": 1, "messages": [{**delivery, "token": "b-2-0-7-2", "deliveries": 2}]})
+    late = {"token": "b-1-0-7-1", "ok": False, "code": "lease_lost"}
+    talk.hear(json.dumps({"op": "settled", "id": 3, "results": [late]}))
+    talk.hear(json.dumps({"op": "deliver", "id": 1, "messages": [{**delivery, "token": "b-2-0-7-2", "deliveries": 2}]}))
     assert len(came) == 1 and b"b-2-0-7-2" in talk.next_frame()
     with pytest.raises(errors.NotRMQ):
-        talk.hear({"op": "sing"})
+        talk.hear(json.dumps({"op": "sing"}))
 
 
 def test_a_node_that_is_killed_while_it_says_hello_is_not_taken_for_something_else() -> None:

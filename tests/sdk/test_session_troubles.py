@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import websockets.sync.server
+from websockets.sync.server import ServerConnection
+from websockets.typing import Subprotocol
 
 import rmq
 from rmq import errors
 from rmq.messages import NewMessage
-from rmq.talk import Talk
+from rmq.talk import SUBPROTOCOL, Talk
 from tests.api.conftest import Live
 
 QUICK = rmq.Retry(total_s=5)
@@ -58,7 +68,7 @@ def test_one_that_is_malformed_takes_no_neighbours_along(
 
 def test_what_has_everything_at_its_limit_goes_with_the_others() -> None:
     talk = Talk()
-    talk.hear(HELLO)
+    talk.hear(json.dumps(HELLO))
     for number in range(3):
         talk.publish(
             "t",
@@ -69,3 +79,104 @@ def test_what_has_everything_at_its_limit_goes_with_the_others() -> None:
             print,
         )  # fmt: skip
     assert talk.next_frame().count(b'"body"') == 3
+
+
+SPANS: list[Any] = ["5", float("nan"), float("inf"), Decimal(1), True, None, timedelta(seconds=5)]
+
+
+@pytest.mark.parametrize("span", SPANS, ids=str)
+def test_what_is_no_number_of_seconds_is_refused_at_the_call(queue: rmq.Client, live: Live, span: Any) -> None:
+    queue.publish("t", 1)
+    with queue.session() as session:
+        [message] = itertools.islice(session.consume("t"), 1)
+        for settle in (lambda: session.nack(message, delay_s=span), lambda: session.extend(message, lease_s=span)):
+            with pytest.raises((TypeError, ValueError)):
+                settle()
+        session.ack(message)
+        session.flush(20)
+    assert queue.topic("t").messages == 0
+
+    async def again() -> None:
+        async with rmq.AsyncClient(live.url) as client, client.session() as session:
+            for settle in (session.nack(message, delay_s=span), session.extend(message, lease_s=span)):
+                with pytest.raises((TypeError, ValueError)):
+                    await settle
+            async with asyncio.timeout(20):
+                await session.flush()
+
+    asyncio.run(again())
+
+
+@pytest.mark.parametrize("topic", [b"t", "\ud800", "", None, "a/b"])
+def test_a_topic_that_is_no_name_is_refused_at_the_call(queue: rmq.Client, live: Live, topic: Any) -> None:
+    with queue.session() as session:
+        with pytest.raises(ValueError, match="`topic` is"):
+            session.publish(topic, 1)
+        with pytest.raises(ValueError, match="`topic` is"):
+            next(iter(session.consume(topic)))
+        assert session.publish("t", 1).result(20).sequence == 1
+
+
+@pytest.mark.parametrize("wrong", [{"lease_s": float("nan")}, {"credit": Decimal(1)}, {"subscription": "\ud800"}])
+def test_a_consumer_that_cannot_be_said_does_not_stand(wrong: dict[str, Any]) -> None:
+    talk = Talk()
+    talk.hear(json.dumps(HELLO))
+    with pytest.raises((TypeError, ValueError)):
+        talk.consume("t", **{"credit": 1, "subscription": "s", "lease_s": 1, **wrong}, deliver=print, failed=print)
+    assert not talk.has_frame
+    talk.begin_again()
+    talk.hear(json.dumps(HELLO))
+    assert not talk.has_frame
+
+
+UNREADABLE = {
+    "op": "error", "id": None, "code": "malformed_json", "detail": "The JSON is nested too deeply.",
+    "outcome": "not_committed", "retryable": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [json.dumps(UNREADABLE), '{"op": "published", "id": 1}', "no JSON", "[]"])
+def test_what_cannot_be_understood_ends_the_session_with_the_reason(answer: str) -> None:
+    """Of a frame that the node could not read nobody knows which one it was: its sender waited for ever."""
+
+    def serve(connection: ServerConnection) -> None:
+        connection.send(json.dumps(HELLO))
+        connection.recv()
+        connection.send(answer)
+        for _ in connection:
+            pass
+
+    with serving(serve) as url:
+        with rmq.Client(url) as client:
+            session = client.session()
+            lost = session.publish("t", 1).exception(20)
+            with pytest.raises(errors.OutcomeUnknown):
+                session.flush(20)
+            with pytest.raises(errors.CannotConnect):
+                session.publish("t", 1)
+            session.close()
+        found = asyncio.run(publish(url, 1))
+    for each in (lost, found):
+        assert isinstance(each, errors.OutcomeUnknown) and "node" in each.detail
+        assert ("nested too deeply" in each.detail) == ("nested" in answer)
+
+
+async def publish(url: str, body: Any) -> Any:
+    """The place, or the error in its stead."""
+    async with rmq.AsyncClient(url) as client:
+        session = await client.session().__aenter__()
+        async with asyncio.timeout(20):
+            [found] = await asyncio.gather(await session.publish("t", body), return_exceptions=True)
+        await session.close()
+        return found
+
+
+@contextlib.contextmanager
+def serving(serve: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """The URL of something that takes sessions, and does this with each."""
+    with websockets.sync.server.serve(serve, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
