@@ -7,6 +7,7 @@ said and heard is `Talk`'s; everything runs on one event loop, so nothing needs 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
@@ -117,7 +118,8 @@ class AsyncSession:
             raise failed
 
     async def close(self) -> None:
-        """End the session: what is leased and not settled goes back."""
+        """End the session: what is leased and not settled goes back. Where it looks for a connection, it stops that,
+        after `Retry.connect_s` at most."""
         self._is_over = True
         await self._tell()
         await self._connection.close()
@@ -169,8 +171,16 @@ class AsyncSession:
                 pause_s = self._retry.pause_s(rounds // len(self._nodes.urls), rng)
                 if loop.time() + pause_s >= deadline or not isinstance(error, errors.Unavailable):
                     raise error from None
-                await asyncio.sleep(pause_s)
+                await self._pause(pause_s)
                 rounds += 1
+
+    async def _pause(self, seconds: float) -> None:
+        """Raises Error where the session ends meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self._is_over)
+        if self._is_over:
+            raise errors.CannotConnect(self._over, code="session_over")
 
     async def _read(self) -> None:
         try:
@@ -190,7 +200,7 @@ class AsyncSession:
         except WebSocketException:
             pass
         except errors.Error as error:
-            self._over = f"The session is over: {error.detail}"
+            self._end(error)
             return False
         return not self._is_over and await self._connect_again()
 
@@ -200,12 +210,20 @@ class AsyncSession:
         try:
             connection = await self._connect()
         except errors.Error as error:
-            self._over = f"The session is over: {error.detail}"
+            self._end(error)
+            return False
+        if self._is_over:
+            await connection.close()
             return False
         self._connection = connection
         self._talk.begin_again()
         await self._tell()
         return True
+
+    def _end(self, error: errors.Error) -> None:
+        """What is unanswered fails for this reason, unless the session was closed."""
+        if not self._is_over:
+            self._over = f"The session is over: {error.detail}"
 
     async def _write(self) -> None:
         while True:

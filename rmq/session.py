@@ -112,7 +112,8 @@ class Session:
             raise failed
 
     def close(self) -> None:
-        """End the session: what is leased and not settled goes back."""
+        """End the session: what is leased and not settled goes back. Where it looks for a connection, it stops that,
+        after `Retry.connect_s` at most."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -173,8 +174,14 @@ class Session:
                 pause_s = self._retry.pause_s(rounds // len(self._nodes.urls), rng)
                 if time.monotonic() + pause_s >= deadline or not isinstance(error, errors.Unavailable):
                     raise error from None
-                time.sleep(pause_s)
+                self._pause(pause_s)
                 rounds += 1
+
+    def _pause(self, seconds: float) -> None:
+        """Raises Error where the session ends meanwhile."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._is_over, seconds):
+                raise errors.CannotConnect(self._over, code="session_over")
 
     def _read(self) -> None:
         try:
@@ -191,7 +198,7 @@ class Session:
         except WebSocketException:
             pass
         except errors.Error as error:
-            self._over = f"The session is over: {error.detail}"
+            self._end(error)
             return False
         with self._changed:
             if self._is_over:
@@ -215,13 +222,23 @@ class Session:
         try:
             connection = self._connect()
         except errors.Error as error:
-            self._over = f"The session is over: {error.detail}"
+            self._end(error)
             return False
         with self._changed:
-            self._connection = connection
-            self._talk.begin_again()
-            self._changed.notify_all()
-        return True
+            is_wanted = not self._is_over
+            if is_wanted:
+                self._connection = connection
+                self._talk.begin_again()
+                self._changed.notify_all()
+        if not is_wanted:
+            connection.close()
+        return is_wanted
+
+    def _end(self, error: errors.Error) -> None:
+        """What is unanswered fails for this reason, unless the session was closed."""
+        with self._changed:
+            if not self._is_over:
+                self._over = f"The session is over: {error.detail}"
 
     def _write(self) -> None:
         while True:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 import websockets.sync.server
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection
 from websockets.typing import Subprotocol
 
@@ -172,11 +175,65 @@ async def publish(url: str, body: Any) -> Any:
 
 
 @contextlib.contextmanager
-def serving(serve: Callable[[ServerConnection], None]) -> Iterator[str]:
+def serving(serve: Callable[[ServerConnection], None], **options: Any) -> Iterator[str]:
     """The URL of something that takes sessions, and does this with each."""
-    with websockets.sync.server.serve(serve, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as server:
+    options["subprotocols"] = [Subprotocol(SUBPROTOCOL)]
+    with websockets.sync.server.serve(serve, "127.0.0.1", 0, **options) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         server.shutdown()
         thread.join()
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_session_that_looks_for_a_node_can_be_closed(kind: str, comes_back: bool) -> None:
+    """It went on looking until its time was over, and read for ever where it had found one."""
+    tries, closing = list[float](), threading.Event()
+
+    def serve(connection: ServerConnection) -> None:
+        connection.send(json.dumps(HELLO))
+        if len(tries) > 1:
+            connection.recv()
+
+    def refuse(connection: ServerConnection, _: Request) -> Response | None:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            return None
+        closing.wait(10)
+        if not comes_back:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        return None
+
+    def close(session: rmq.Session) -> None:
+        wait_until(lambda: len(tries) > 1)
+        threading.Timer(0.2, closing.set).start()
+        session.close()
+
+    async def close_async(url: str) -> None:
+        async with rmq.AsyncClient(url) as client:
+            session = await client.session().__aenter__()
+            await asyncio.to_thread(wait_until, lambda: len(tries) > 1)
+            threading.Timer(0.2, closing.set).start()
+            async with asyncio.timeout(20):
+                await session.close()
+
+    with serving(serve, process_request=refuse) as url:
+        if kind == "sync":
+            with rmq.Client(url) as client:
+                session = client.session()
+                closer = threading.Thread(target=close, args=[session], daemon=True)
+                closer.start()
+                closer.join(20)
+                assert not closer.is_alive()
+        else:
+            asyncio.run(close_async(url))
+        assert time.monotonic() - tries[1] < 3
