@@ -149,6 +149,9 @@ class Session:
 
     def _resolver(self, future: Future[Published]) -> Callable[[Published | errors.Error], None]:
         def resolve(found: Published | errors.Error) -> None:
+            if not future.set_running_or_notify_cancel():
+                # Its user has cancelled it. The message was said.
+                return
             if isinstance(found, errors.Error):
                 future.set_exception(found)
             else:

@@ -193,6 +193,20 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float = 20) -> None:
         time.sleep(0.01)
 
 
+def test_a_future_that_was_cancelled_is_nobodys_trouble(queue: rmq.Client, live: Live) -> None:
+    with queue.session() as session:
+        futures = [session.publish("t", number) for number in range(3)]
+        futures[0].cancel()
+        assert futures[2].result(20).sequence == session.publish("t", 3).result(20).sequence - 1
+
+    async def again() -> None:
+        async with rmq.AsyncClient(live.url) as client, client.session() as session, asyncio.timeout(20):
+            (await session.publish("t", 4)).cancel()
+            assert (await (await session.publish("t", 5))).sequence == 6
+
+    asyncio.run(again())
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_session_that_looks_for_a_node_can_be_closed(kind: str, comes_back: bool) -> None:
