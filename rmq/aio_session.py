@@ -92,7 +92,7 @@ class AsyncSession:
         await self._room()
         id = self._talk.consume(
             topic, credit=credit, subscription=subscription, lease_s=lease_s, deliver=came.put_nowait,
-            failed=came.put_nowait,
+            drop=lambda: _empty(came), failed=came.put_nowait,
         )  # fmt: skip
         await self._tell()
         try:
@@ -205,6 +205,7 @@ class AsyncSession:
         return not self._is_over and await self._connect_again()
 
     async def _connect_again(self) -> bool:
+        self._talk.begin_again()
         await self._connection.close()
         self._nodes.leave(self._nodes.current)
         try:
@@ -216,7 +217,6 @@ class AsyncSession:
             await connection.close()
             return False
         self._connection = connection
-        self._talk.begin_again()
         await self._tell()
         return True
 
@@ -238,3 +238,8 @@ class AsyncSession:
                 await connection.send(frame, text=True)
             except WebSocketException:
                 self._broken = connection
+
+
+def _empty(came: asyncio.Queue[Message | errors.Error]) -> None:
+    while not came.empty():
+        came.get_nowait()

@@ -85,8 +85,9 @@ class Session:
         came: queue.SimpleQueue[Message | errors.Error] = queue.SimpleQueue()
         with self._saying():
             id = self._talk.consume(
-                topic, credit=credit, subscription=subscription, lease_s=lease_s, deliver=came.put, failed=came.put
-            )
+                topic, credit=credit, subscription=subscription, lease_s=lease_s, deliver=came.put,
+                drop=lambda: _empty(came), failed=came.put,
+            )  # fmt: skip
         try:
             while True:
                 try:
@@ -220,6 +221,8 @@ class Session:
             self._changed.notify_all()
 
     def _connect_again(self) -> bool:
+        with self._changed:
+            self._talk.begin_again()
         self._connection.close()
         self._nodes.leave(self._nodes.current)
         try:
@@ -231,7 +234,6 @@ class Session:
             is_wanted = not self._is_over
             if is_wanted:
                 self._connection = connection
-                self._talk.begin_again()
                 self._changed.notify_all()
         if not is_wanted:
             connection.close()
@@ -256,3 +258,10 @@ class Session:
                 connection.send(frame, text=True)
             except WebSocketException:
                 self._broken = connection
+
+
+def _empty(came: queue.SimpleQueue[Message | errors.Error]) -> None:
+    """The program takes from it at the same time."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            came.get_nowait()

@@ -3,8 +3,9 @@
 Theory: what the caller wants waits in line until the connection can take it; neighbours that want the same go in one
 frame, so the busier the caller, the fewer the frames. Until a frame is answered, what it said is remembered; when the
 connection is lost, all of that goes back to the head of the line, first things first. That is safe: every message has a
-dedup_id, and an ack may be repeated. What had been delivered and not acked comes again from the node, as to anybody;
-only what was acked without success is known here, acked again when it comes, and not given to the caller twice.
+dedup_id, and an ack may be repeated. What had been delivered and not acked comes again from the node, as to anybody,
+and what of it still waits here for the program is dropped, lest it be worked on twice; only what was acked without
+success is known here, acked again when it comes, and not given to the caller twice.
 
 A node refuses a frame whole where one message of it is malformed. So who goes together is surely well formed; a message
 of which this is not sure goes in a frame of its own, for the node to judge. Nothing is sent a second time for it, so
@@ -64,10 +65,12 @@ class Said(NamedTuple):
 
 
 class Subscribed(NamedTuple):
-    """A consumer. `deliver` is called with each message; `failed` when it is over."""
+    """A consumer. `deliver` is called with each message; `drop` when those that the program has not been handed yet are
+    not for it any more; `failed` when it is over."""
 
     frame: dict[str, Any]
     deliver: Callable[[Message], None]
+    drop: Callable[[], None]
     failed: Callable[[errors.Error], None]
 
 
@@ -148,7 +151,7 @@ class Talk:
 
     def consume(
         self, topic: str, *, credit: int, subscription: str, lease_s: float | None,
-        deliver: Callable[[Message], None], failed: Callable[[errors.Error], None],
+        deliver: Callable[[Message], None], drop: Callable[[], None], failed: Callable[[errors.Error], None],
     ) -> int:  # fmt: skip
         """Become a consumer. -> its id. Raises TypeError or ValueError for what cannot be said."""
         name_in_path(topic, "topic")
@@ -156,7 +159,7 @@ class Talk:
         frame = {"op": "consume", "id": id, "topic": topic, "credit": credit, "subscription": subscription}
         frame["lease_s"] = lease_s
         self._frames.append(encode(frame))
-        self._consumers[id] = Subscribed(frame, deliver, failed)
+        self._consumers[id] = Subscribed(frame, deliver, drop, failed)
         return id
 
     def cancel(self, id: int) -> None:
@@ -263,11 +266,13 @@ class Talk:
             self._say(said)
 
     def begin_again(self) -> None:
-        """A new connection stands, and nobody has heard anything on it."""
+        """The connection is lost: what follows is for the next one."""
         self._frame_bytes_max = None
         self._frames = deque(encode(consumer.frame) for consumer in self._consumers.values())
         self._line.extendleft(reversed([said for together in self._sent.values() for said in together]))
         self._sent.clear()
+        for consumer in self._consumers.values():
+            consumer.drop()
 
     def give_up(self, error: errors.Error) -> None:
         """There will be no other connection."""

@@ -329,7 +329,7 @@ def test_what_was_not_answered_is_said_again_first_things_first() -> None:
 
 def test_what_was_acked_in_vain_is_acked_when_it_comes_again() -> None:
     talk, came = Talk(), []
-    talk.consume("t", credit=1, subscription="default", lease_s=None, deliver=came.append, failed=print)
+    talk.consume("t", credit=1, subscription="default", lease_s=None, deliver=came.append, drop=print, failed=print)
     assert b'"consume"' in talk.next_frame()
     delivery = {
         "id": "7", "sequence": 7, "body": "a", "headers": {}, "group": None, "priority": 0, "deliveries": 1,

@@ -28,6 +28,10 @@ from tests.api.conftest import Live
 
 QUICK = rmq.Retry(total_s=5)
 HELLO = {"op": "hello", "node": 0, "version": "0.1.0", "frame_bytes_max": 1 << 20}
+DELIVERY = {
+    "id": "7", "sequence": 7, "body": "a", "headers": {}, "group": None, "priority": 0, "deliveries": 1,
+    "published_at": "2026-01-31T12:00:00.000Z", "token": "b-1-0-7-1", "lease_expires_at": "2026-01-31T12:00:30.000Z",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +129,8 @@ def test_a_consumer_that_cannot_be_said_does_not_stand(wrong: dict[str, Any]) ->
     talk = Talk()
     talk.hear(json.dumps(HELLO))
     with pytest.raises((TypeError, ValueError)):
-        talk.consume("t", **{"credit": 1, "subscription": "s", "lease_s": 1, **wrong}, deliver=print, failed=print)
+        fields = {"credit": 1, "subscription": "s", "lease_s": 1, **wrong}
+        talk.consume("t", **fields, deliver=print, drop=print, failed=print)
     assert not talk.has_frame
     talk.begin_again()
     talk.hear(json.dumps(HELLO))
@@ -162,6 +167,48 @@ def test_what_cannot_be_understood_ends_the_session_with_the_reason(answer: str)
     for each in (lost, found):
         assert isinstance(each, errors.OutcomeUnknown) and "node" in each.detail
         assert ("nested too deeply" in each.detail) == ("nested" in answer)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_a_node_took_back_is_not_handed_out_from_before(kind: str) -> None:
+    """Else a clean restart of a node had up to the whole credit done twice."""
+    connections, again = list[ServerConnection](), threading.Event()
+
+    def serve(connection: ServerConnection) -> None:
+        connections.append(connection)
+        connection.send(json.dumps(HELLO))
+        for text in connection:
+            said = json.loads(text)
+            if said["op"] == "consume":
+                left = range(1 if len(connections) == 1 else 2, 6)
+                deliveries = [{**DELIVERY, "sequence": n, "token": f"{len(connections)}-{n}"} for n in left]
+                connection.send(json.dumps({"op": "deliver", "id": said["id"], "messages": deliveries}))
+                if len(connections) == 2:
+                    again.set()
+            else:
+                results = [{"token": token, "ok": True, "code": None} for token in said["tokens"]]
+                connection.send(json.dumps({"op": "settled", "id": said["id"], "results": results}))
+                if len(connections) == 1:
+                    connection.close(1012)
+
+    async def consume(url: str) -> None:
+        async with rmq.AsyncClient(url) as client, client.session() as session:
+            async for message in session.consume("t", idle_s=1):
+                tokens.append(message.token)
+                await session.ack(message)
+                await asyncio.to_thread(again.wait, 20)
+
+    tokens = list[str | None]()
+    with serving(serve) as url:
+        if kind == "async":
+            asyncio.run(consume(url))
+        else:
+            with rmq.Client(url) as client, client.session() as session:
+                for message in session.consume("t", idle_s=1):
+                    tokens.append(message.token)
+                    session.ack(message)
+                    again.wait(20)
+    assert tokens == ["1-1", "2-2", "2-3", "2-4", "2-5"]
 
 
 async def publish(url: str, body: Any) -> Any:
