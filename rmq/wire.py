@@ -22,6 +22,9 @@ CONNECTIONS = logging.getLogger("rmq.connection")
 """What websockets says of a connection: silent until its own level is set, whatever the program configures above it.
 websockets reports some connections that break with a traceback, and the session goes on."""
 CONNECTIONS.addFilter(lambda _record: CONNECTIONS.level != logging.NOTSET)
+PING_S, PONG_S, CLOSE_S = 2.0, 6.0, 2.0
+"""A node that hangs is left after 10 s at most. The time for an answer runs from the ping on, so a pause of the program
+itself ends a connection only where it begins just then, and is longer; and the session opens another one."""
 _FOREIGN = ("illegal", "invalid", "malformed", "unexpected")
 """What h11 says of bytes that are no HTTP."""
 
@@ -88,6 +91,7 @@ def session_options(headers: Mapping[str, str] | None, verify: bool | ssl.SSLCon
     return {
         "additional_headers": dict(headers or {}), "ssl": context, "subprotocols": [Subprotocol(SUBPROTOCOL)],
         "compression": None, "max_size": FRAME_BYTES_MAX, "max_queue": None, "logger": CONNECTIONS,
+        "ping_interval": PING_S, "ping_timeout": PONG_S, "close_timeout": CLOSE_S,
     }  # fmt: skip
 
 

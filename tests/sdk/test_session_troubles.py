@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from websockets.sync.server import ServerConnection
 from websockets.typing import Subprotocol
 
 import rmq
+from bench.cluster import LocalCluster
 from rmq import errors
 from rmq.messages import NewMessage
 from rmq.talk import SUBPROTOCOL, Talk
@@ -209,6 +211,34 @@ def test_what_a_node_took_back_is_not_handed_out_from_before(kind: str) -> None:
                     session.ack(message)
                     again.wait(20)
     assert tokens == ["1-1", "2-2", "2-3", "2-4", "2-5"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_node_that_hangs_is_left_for_another_one(queue: rmq.Client, live: Live, kind: str) -> None:
+    with LocalCluster(1) as cluster:
+        cluster.create_topic("t")
+        process = cluster.processes[0]
+        assert process is not None
+        urls = [f"http://127.0.0.1:{cluster.ports[0]}", live.url]
+
+        async def publish() -> None:
+            async with rmq.AsyncClient(urls) as client, client.session() as session:
+                await (await session.publish("t", 1))
+                process.send_signal(signal.SIGSTOP)
+                async with asyncio.timeout(15):
+                    await (await session.publish("t", 2))
+
+        try:
+            if kind == "async":
+                asyncio.run(publish())
+            else:
+                with rmq.Client(urls) as client, client.session() as session:
+                    session.publish("t", 1).result(15)
+                    process.send_signal(signal.SIGSTOP)
+                    session.publish("t", 2).result(15)
+        finally:
+            process.send_signal(signal.SIGCONT)
+    assert [each.body for each in queue.peek("t")] == [2]
 
 
 async def publish(url: str, body: Any) -> Any:
