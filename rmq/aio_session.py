@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Unpack
@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 from rmq import errors, wire
 from rmq.calls import How, new_message
 from rmq.messages import Body, Message, NewFields, NewMessage, Published
-from rmq.policy import Nodes, Retry
+from rmq.policy import Nodes, Retry, Search
 from rmq.session import UNANSWERED_MAX
 from rmq.talk import Talk
 
@@ -30,15 +30,19 @@ class AsyncSession:
     def __init__(self, nodes: Nodes, retry: Retry, options: Callable[[str], Mapping[str, Any]]) -> None:
         self._nodes, self._retry, self._options = nodes, retry, options
         self._talk = Talk()
+        self._search: Search
         self._changed = asyncio.Condition()
         self._is_over = False
         self._over = "The session is over."
         """With the reason, where it is not its user's doing."""
         self._connection: ClientConnection
+        self._url = ""
+        """Of the node that took it."""
         self._broken: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> AsyncSession:
+        self._search = Search(self._nodes, self._retry, time.monotonic)
         self._connection = await self._connect()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
         return self
@@ -156,23 +160,18 @@ class AsyncSession:
 
     async def _connect(self) -> ClientConnection:
         """A connection with whichever node takes one. Raises Error when the time is over."""
-        loop, rng, rounds = asyncio.get_running_loop(), random.Random(), 0
-        deadline = loop.time() + self._retry.total_s
         while True:
             url = self._nodes.current
             try:
                 connection: ClientConnection = await connect(
                     wire.session_url(url), open_timeout=self._retry.connect_s, **self._options(url)
                 )
+                self._search.found()
+                self._url = url
                 return connection
             except (OSError, WebSocketException) as failure:
-                self._nodes.leave(url)
                 error = wire.session_refused(url, failure)
-                pause_s = self._retry.pause_s(rounds // len(self._nodes.urls), rng)
-                if loop.time() + pause_s >= deadline or not isinstance(error, errors.Unavailable):
-                    raise error from None
-                await self._pause(pause_s)
-                rounds += 1
+            await self._pause(self._search.failed(url, error))
 
     async def _pause(self, seconds: float) -> None:
         """Raises Error where the session ends meanwhile."""
@@ -205,10 +204,11 @@ class AsyncSession:
         return not self._is_over and await self._connect_again()
 
     async def _connect_again(self) -> bool:
+        was_of_use = self._talk.is_of_use
         self._talk.begin_again()
         await self._connection.close()
-        self._nodes.leave(self._nodes.current)
         try:
+            await self._pause(self._search.lost(self._url, was_of_use=was_of_use))
             connection = await self._connect()
         except errors.Error as error:
             self._end(error)

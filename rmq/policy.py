@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
+
+from rmq import errors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,41 @@ class Nodes:
         """A node has named this one as the leader; what we do not know is left aside."""
         if url.rstrip("/") in self.urls:
             self._place = self.urls.index(url.rstrip("/"))
+
+
+class Search:
+    """A session's way to a connection. It goes on over connections that end before they were of any use: they neither
+    shorten the pauses nor give more time. What counts is the time without a connection."""
+
+    def __init__(self, nodes: Nodes, retry: Retry, now: Callable[[], float]) -> None:
+        self._nodes, self._retry, self._now = nodes, retry, now
+        self._random = random.Random()
+        self._failures, self._deadline, self._stands_since = 0, now() + retry.total_s, 0.0
+
+    def failed(self, url: str, error: errors.Error) -> float:
+        """Nothing came of this node. -> the seconds until the next try; raises the error when the time is over."""
+        self._nodes.leave(url)
+        pause_s = self._retry.pause_s(self._failures // len(self._nodes.urls), self._random)
+        self._failures += 1
+        if self._now() + pause_s >= self._deadline or not isinstance(error, errors.Unavailable):
+            raise error
+        return pause_s
+
+    def found(self) -> None:
+        """A connection stands."""
+        self._stands_since = self._now()
+
+    def lost(self, url: str, *, was_of_use: bool) -> float:
+        """It is over. -> as `failed`; the search begins anew where it was of use, or stood as long as a try may take:
+        then there was nothing to do."""
+        now = self._now()
+        stood_s = now - self._stands_since
+        if was_of_use or stood_s >= self._retry.attempt_s:
+            self._nodes.leave(url)
+            self._failures, self._deadline = 0, now + self._retry.total_s
+            return 0.0
+        self._deadline += stood_s
+        return self.failed(url, errors.CannotConnect(f"{url} ended the connection at once.", code="no_answer"))
 
 
 def _check(url: str) -> None:

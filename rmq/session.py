@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from rmq import errors, wire
 from rmq.calls import How, new_message
 from rmq.messages import Body, Message, NewFields, NewMessage, Published
-from rmq.policy import Nodes, Retry
+from rmq.policy import Nodes, Retry, Search
 from rmq.talk import Talk
 
 UNANSWERED_MAX = 2000
@@ -35,11 +34,13 @@ class Session:
 
     def __init__(self, nodes: Nodes, retry: Retry, options: Callable[[str], Mapping[str, Any]]) -> None:
         self._nodes, self._retry, self._options = nodes, retry, options
-        self._talk = Talk()
+        self._talk, self._search = Talk(), Search(nodes, retry, time.monotonic)
         self._changed = threading.Condition()
         self._is_over = False
         self._over = "The session is over."
         """With the reason, where it is not its user's doing."""
+        self._url = ""
+        """Of the node that took the connection."""
         self._connection = self._connect()
         self._threads = [
             threading.Thread(target=target, name=f"rmq-session-{target.__name__}", daemon=True)
@@ -164,22 +165,18 @@ class Session:
 
     def _connect(self) -> ClientConnection:
         """A connection with whichever node takes one. Raises Error when the time is over."""
-        rng, rounds, deadline = random.Random(), 0, time.monotonic() + self._retry.total_s
         while True:
             url = self._nodes.current
             try:
                 made = connect(wire.session_url(url), open_timeout=self._retry.connect_s, **self._options(url))
                 # Some releases connect now, some did with the line before.
                 connection: ClientConnection = made.__enter__()
+                self._search.found()
+                self._url = url
                 return connection
             except (OSError, WebSocketException) as failure:
-                self._nodes.leave(url)
                 error = wire.session_refused(url, failure)
-                pause_s = self._retry.pause_s(rounds // len(self._nodes.urls), rng)
-                if time.monotonic() + pause_s >= deadline or not isinstance(error, errors.Unavailable):
-                    raise error from None
-                self._pause(pause_s)
-                rounds += 1
+            self._pause(self._search.failed(url, error))
 
     def _pause(self, seconds: float) -> None:
         """Raises Error where the session ends meanwhile."""
@@ -222,10 +219,11 @@ class Session:
 
     def _connect_again(self) -> bool:
         with self._changed:
+            was_of_use = self._talk.is_of_use
             self._talk.begin_again()
         self._connection.close()
-        self._nodes.leave(self._nodes.current)
         try:
+            self._pause(self._search.lost(self._url, was_of_use=was_of_use))
             connection = self._connect()
         except errors.Error as error:
             self._end(error)

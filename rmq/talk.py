@@ -91,6 +91,8 @@ class Talk:
         """Of this connection's node; None until its hello."""
         self.unanswered = 0
         """What waits in line, or for its answer."""
+        self.is_of_use = False
+        """Whether this connection has answered or delivered anything."""
 
     # -- what the caller wants -------------------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ class Talk:
             raise errors.NotRMQ(f"A node says nothing like {op!r}.", code="not_rmq", outcome="unknown")
 
     def _delivered(self, consumer: Subscribed, found: Sequence[Mapping[str, Any]]) -> None:
-        topic = consumer.frame["topic"]
+        topic, self.is_of_use = consumer.frame["topic"], True
         for each in found:
             message = message_of(topic, each)
             if (topic, message.sequence) in self._done:
@@ -250,6 +252,7 @@ class Talk:
     def _answered(self, id: Any, found: Sequence[Any] | errors.Error) -> None:
         start = 0
         for said in self._sent.pop(id, ()):
+            self.is_of_use = True
             self.unanswered -= 1
             end = start + len(said.parts)
             said.done(found if isinstance(found, errors.Error) else found[start:end])
@@ -267,7 +270,7 @@ class Talk:
 
     def begin_again(self) -> None:
         """The connection is lost: what follows is for the next one."""
-        self._frame_bytes_max = None
+        self._frame_bytes_max, self.is_of_use = None, False
         self._frames = deque(encode(consumer.frame) for consumer in self._consumers.values())
         self._line.extendleft(reversed([said for together in self._sent.values() for said in together]))
         self._sent.clear()

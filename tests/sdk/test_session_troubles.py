@@ -25,6 +25,7 @@ import rmq
 from bench.cluster import LocalCluster
 from rmq import errors
 from rmq.messages import NewMessage
+from rmq.policy import Nodes, Search
 from rmq.talk import SUBPROTOCOL, Talk
 from tests.api.conftest import Live
 
@@ -241,9 +242,52 @@ def test_a_node_that_hangs_is_left_for_another_one(queue: rmq.Client, live: Live
     assert [each.body for each in queue.peek("t")] == [2]
 
 
-async def publish(url: str, body: Any) -> Any:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_connections_that_end_at_once_end_the_session_when_its_time_is_over(kind: str) -> None:
+    """Each was a new beginning: there were hundreds in a second, and no end."""
+    times: list[float] = []
+
+    def serve(connection: ServerConnection) -> None:
+        times.append(time.monotonic())
+        connection.send(json.dumps(HELLO))
+        connection.close(1012)
+
+    retry = rmq.Retry(total_s=2, longest_s=0.5)
+    with serving(serve) as url:
+        if kind == "async":
+            found = asyncio.run(publish(url, 1, retry=retry))
+        else:
+            with rmq.Client(url, retry=retry) as client:
+                session = client.session()
+                found = session.publish("t", 1).exception(20)
+                session.close()
+    assert isinstance(found, errors.OutcomeUnknown) and "ended the connection at once" in found.detail
+    assert 1 < times[-1] - times[0] < 3 and len(times) < 20
+
+
+def test_a_search_begins_anew_only_after_a_connection_that_was_of_use() -> None:
+    now = 0.0
+    search = Search(Nodes("http://a,http://b"), rmq.Retry(total_s=10, first_s=1, longest_s=8), lambda: now)
+    search.found()
+    now = 5.0
+    assert 0.5 <= search.lost("http://a", was_of_use=False) <= 1, "the 5 s in which it stood do not count"
+    now = 14.5
+    with pytest.raises(errors.CannotConnect):
+        search.failed("http://b", errors.CannotConnect("x", code="x"))
+    search.found()
+    assert search.lost("http://b", was_of_use=True) == 0
+    now = 23.0
+    assert 0.5 <= search.failed("http://a", errors.CannotConnect("x", code="x")) <= 1
+    search.found()
+    now = 30.0
+    assert search.lost("http://a", was_of_use=False) == 0, "it stood for long, and there was nothing to do"
+    with pytest.raises(errors.NotRMQ):
+        search.failed("http://b", errors.NotRMQ("x", code="x"))
+
+
+async def publish(url: str, body: Any, **options: Any) -> Any:
     """The place, or the error in its stead."""
-    async with rmq.AsyncClient(url) as client:
+    async with rmq.AsyncClient(url, **options) as client:
         session = await client.session().__aenter__()
         async with asyncio.timeout(20):
             [found] = await asyncio.gather(await session.publish("t", body), return_exceptions=True)
