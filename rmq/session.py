@@ -3,6 +3,9 @@
 Three threads share the work: the caller's, which says what it wants; one that sends, so that a slow connection holds up
 nobody who reads; one that reads, and connects again when the connection is lost. What is said and heard is `Talk`'s,
 under one lock.
+
+A future's callbacks run on the thread that reads. So what they say does not wait for room, which that thread makes; and
+what would wait for an answer is refused there.
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ class Session:
         """Say a message, and go on; `fields` as `Client.publish` has them, but `key`: it has a dedup_id, or gets one.
 
         What is published to one topic is stored in the order in which it was said. Waits only while 2,000 are
-        unanswered. The future's result is the message's place; `flush` waits for all.
+        unanswered. The future's result is the message's place; `flush` waits for all. A callback of it may publish and
+        settle, but not wait.
         """
         future: Future[Published] = Future()
         message = new_message(body, **fields)
@@ -83,6 +87,7 @@ class Session:
     ) -> Iterator[Message]:  # fmt: skip
         """Messages as they come, never more than `credit` of them unsettled: ack each. Ends after `idle_s` without one,
         or when the loop is left; what was not settled then stays leased until the session ends."""
+        self._may_wait()
         came: queue.SimpleQueue[Message | errors.Error] = queue.SimpleQueue()
         with self._saying():
             id = self._talk.consume(
@@ -106,6 +111,7 @@ class Session:
     def flush(self, timeout_s: float | None = None) -> None:
         """Return when everything that was said is answered. Raises the first Error of those since the last flush, and
         TimeoutError."""
+        self._may_wait()
         with self._changed:
             if not self._changed.wait_for(lambda: not self._talk.unanswered, timeout_s):
                 raise TimeoutError(f"{self._talk.unanswered} frames are not answered after {timeout_s} s")
@@ -116,6 +122,7 @@ class Session:
     def close(self) -> None:
         """End the session: what is leased and not settled goes back. Where it looks for a connection, it stops that,
         after `Retry.connect_s` at most."""
+        self._may_wait()
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -139,11 +146,20 @@ class Session:
         with self._saying():
             self._talk.settle(how, held, **fields)
 
+    @property
+    def _is_in_a_callback(self) -> bool:
+        return threading.current_thread() is self._threads[0]
+
+    def _may_wait(self) -> None:
+        if self._is_in_a_callback:
+            raise RuntimeError("a callback runs on the thread that reads the answers: it cannot wait for one")
+
     @contextlib.contextmanager
     def _saying(self) -> Iterator[None]:
         """Wait until there is room, and hold the lock."""
         with self._changed:
-            self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
+            if not self._is_in_a_callback:
+                self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
             if self._is_over:
                 raise errors.CannotConnect(self._over, code="session_over")
             yield

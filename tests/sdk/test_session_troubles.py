@@ -328,6 +328,30 @@ def test_a_future_that_was_cancelled_is_nobodys_trouble(queue: rmq.Client, live:
     asyncio.run(again())
 
 
+def test_a_callback_may_publish_but_not_wait(queue: rmq.Client) -> None:
+    """It runs on the thread that makes the room for which it waited."""
+    refused = list[str]()
+    with queue.session() as session:
+
+        def publish_two(_: object) -> None:
+            for number in range(2):
+                session.publish("t", number)
+
+        def wait(_: object) -> None:
+            for waiting in (session.flush, session.close, lambda: next(iter(session.consume("t")))):
+                with pytest.raises(RuntimeError) as found:
+                    waiting()
+                refused.append(str(found.value))
+
+        for number in range(1900):
+            session.publish("t", number).add_done_callback(publish_two)
+        session.flush(40)
+        session.publish("t", 0).add_done_callback(wait)
+        session.flush(40)
+    assert queue.topic("t").messages == 3 * 1900 + 1
+    assert len(refused) == 3 and all("callback" in text for text in refused)
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_session_that_looks_for_a_node_can_be_closed(kind: str, comes_back: bool) -> None:
