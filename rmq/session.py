@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
 from typing import Any, Unpack
 
@@ -158,8 +158,9 @@ class Session:
     def _saying(self) -> Iterator[None]:
         """Wait until there is room, and hold the lock."""
         with self._changed:
-            if not self._is_in_a_callback:
-                self._changed.wait_for(lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over)
+            self._changed.wait_for(
+                lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over or self._is_in_a_callback
+            )
             if self._is_over:
                 raise errors.CannotConnect(self._over, code="session_over")
             yield
@@ -167,13 +168,14 @@ class Session:
 
     def _resolver(self, future: Future[Published]) -> Callable[[Published | errors.Error], None]:
         def resolve(found: Published | errors.Error) -> None:
-            if not future.set_running_or_notify_cancel():
-                # Its user has cancelled it. The message was said.
-                return
-            if isinstance(found, errors.Error):
-                future.set_exception(found)
-            else:
-                future.set_result(found)
+            try:
+                if isinstance(found, errors.Error):
+                    future.set_exception(found)
+                else:
+                    future.set_result(found)
+            except InvalidStateError:
+                # Its user has cancelled it, perhaps just now. The message was said.
+                pass
 
         return resolve
 
