@@ -47,6 +47,9 @@ HEADERS_MAX, HEADER_LENGTH_MAX, SPAN_MAX_S, PRIORITY_MAX = 32, 1024, 31_622_400,
 _VISIBLE, _HEADER_NAME = re.compile(r"[!-~]{1,128}"), re.compile(r"[A-Za-z0-9._-]{1,64}")
 DIGITS_MAX = 308
 """A number of more is beyond a double."""
+DEPTH_MAX = 950
+"""A node cannot read a frame with much more, not even whose it is, and the session would end."""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _MANY_DIGITS, _SAME_DIGIT, _STRIDE = re.compile(rb"[0-9]{309}"), bytes.maketrans(b"123456789", b"000000000"), 34
 _AT_EACH_STRIDE = b"0" * ((DIGITS_MAX + 1) // _STRIDE)
 """As many digits, seen at every `_STRIDE`-th byte: a fast look that tells nearly all."""
@@ -110,6 +113,8 @@ class Talk:
             done(place)
 
         part = encode(said)
+        if part.count(b"[") + part.count(b"{") > DEPTH_MAX and _depth(part) > DEPTH_MAX:
+            raise ValueError(f"this cannot be sent in a session: it is nested deeper than {DEPTH_MAX} levels")
         self._say(Said(("publish", topic, '"atomic":false'), [part], answered, alone=not _is_surely_well(said, part)))
 
     def settle(self, how: How, held: Sequence[Message], **fields: float) -> None:
@@ -287,6 +292,17 @@ class Talk:
             self._line.popleft().done(error)
         while self._consumers:
             self._consumers.popitem()[1].failed(error)
+
+
+def _depth(part: bytes) -> int:
+    depth = deepest = 0
+    for each in _STRING.sub(b"", part):
+        if each in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif each in b"]}":
+            depth -= 1
+    return deepest
 
 
 @functools.lru_cache(maxsize=1000)

@@ -127,6 +127,27 @@ def test_a_topic_that_is_no_name_is_refused_at_the_call(queue: rmq.Client, live:
         assert session.publish("t", 1).result(20).sequence == 1
 
 
+def test_a_body_that_no_node_can_read_is_refused_at_the_call(
+    queue: rmq.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a frame the node did not even find the id: the session ended."""
+    # Python itself says so before, where as many calls are open as in a test.
+    monkeypatch.setattr("rmq.talk.DEPTH_MAX", 500)
+
+    def nested(levels: int) -> list[Any]:
+        found: list[Any] = []
+        for _ in range(levels - 1):
+            found = [found]
+        return found
+
+    with queue.session() as session:
+        with pytest.raises(ValueError, match="nested deeper"):
+            session.publish("t", nested(510))
+        for body in (nested(490), [[]] * 2000, '"[{\\' * 1000):
+            session.publish("t", body)
+    assert queue.topic("t").messages == 3
+
+
 @pytest.mark.parametrize("wrong", [{"lease_s": float("nan")}, {"credit": Decimal(1)}, {"subscription": "\ud800"}])
 def test_a_consumer_that_cannot_be_said_does_not_stand(wrong: dict[str, Any]) -> None:
     talk = Talk()
