@@ -29,7 +29,7 @@ whatever the node says are ValueError or TypeError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Outcome = Literal["not_committed", "unknown"]
 
@@ -43,8 +43,16 @@ class Error(Exception):
         super().__init__(detail)
         self.detail, self.code, self.outcome = detail, code, outcome
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: without `__init__`, which would ask for the code, and with all attributes."""
+        return _bare, (type(self), *self.args), self.__dict__
+
     def __str__(self) -> str:
         return f"{self.detail} {self.advice} (code {self.code}, outcome {self.outcome})"
+
+
+def _bare(kind: type[Error], *args: object) -> Error:
+    return kind.__new__(kind, *args)
 
 
 class InvalidRequest(Error):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -194,12 +196,33 @@ def test_what_is_no_node_is_said_to_be_none(answer: Any) -> None:
         Run(Nodes([A, B]), {A: [answer]}).end()
 
 
+KINDS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.Error)]
+
+
 def test_every_code_that_says_so_becomes_its_exception_and_all_are_errors() -> None:
-    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.Error)]
     tree = errors.__doc__ or ""
-    for kind in kinds:
+    for kind in KINDS:
         assert kind.__name__ in tree, "the tree has them all"
         assert kind.advice and kind.__doc__
+
+
+def ways_to_copy() -> Iterator[Any]:
+    yield from (copy.copy, copy.deepcopy)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        yield lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_goes_whole_from_one_process_to_another(kind: type[errors.Error]) -> None:
+    """Found by a trial: a multiprocessing.Pool whose work raised one hung for ever."""
+    more: dict[str, Any] = {"tokens": ["a", "b"]} if kind is errors.LeaseLost else {}
+    for outcome in ("not_committed", "unknown"):
+        error = kind("Said so.", code="some_code", outcome=outcome, **more)
+        error.add_note("a note")
+        for way in ways_to_copy():
+            found = way(error)
+            assert type(found) is kind and found is not error
+            assert (vars(found), found.args, str(found)) == (vars(error), error.args, str(error))
 
 
 @pytest.mark.parametrize(
