@@ -144,15 +144,21 @@ class AsyncConsumer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._inside is not None
-        with self._inside:
-            if self._current is not None:
-                await self._current.aclose()
+        current, self._current = self._current, None
+        inside, self._inside = self._inside, None
+        with inside:
+            if current is not None:
+                await current.aclose()
 
     def __aiter__(self) -> AsyncIterator[Message]:
         """One message after the other. It is acked when the next one is asked for, and given back if the loop is left
-        before: `break` and exceptions alike, at once inside `async with`."""
-        self._current = self._messages()
-        return self._current
+        before: `break` and exceptions alike. Inside `async with` that is done when it ends; without, the event loop
+        does it after the loop was left, as far as it and the client live so long."""
+        found = self._messages()
+        if self._inside is not None:
+            # Held without need, it would outlive its loop: it holds this object, too.
+            self._current = found
+        return found
 
     async def _messages(self) -> AsyncGenerator[Message]:
         ready: list[Message] = []

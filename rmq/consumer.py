@@ -19,7 +19,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,7 @@ class Consumer:
         self._client, self._plan = client, plan
         self._stopping = threading.Event()
         self._inside: contextlib.ExitStack | None = None
-        self._current: Iterator[Message] | None = None
+        self._current: weakref.ref[Generator[Message]] | None = None
 
     def stop(self) -> None:
         """Finish what is in work, give back the rest, end. May be called from anywhere."""
@@ -154,16 +155,19 @@ class Consumer:
     ) -> None:
         assert self._inside is not None
         with self._inside:
-            if self._current is not None:
-                self._current.close()  # type: ignore[attr-defined]
+            current = self._current() if self._current is not None else None
+            if current is not None:
+                current.close()
 
     def __iter__(self) -> Iterator[Message]:
         """One message after the other. It is acked when the next one is asked for, and given back if the loop is left
         before: `break` and exceptions alike."""
-        self._current = self._messages()
-        return self._current
+        found = self._messages()
+        # Held here, it would outlive its loop: it holds this object, too.
+        self._current = weakref.ref(found)
+        return found
 
-    def _messages(self) -> Iterator[Message]:
+    def _messages(self) -> Generator[Message]:
         ready: list[Message] = []
         idle_since = time.monotonic()
         with _Hand(self._client, self._plan) as hand:
