@@ -144,6 +144,7 @@ class AsyncClient:
     def consume(
         self, topic: str, *, subscription: str = "default", concurrency: int = 1, prefetch: int = 0,
         lease_s: float = 30.0, retry_delay_s: Delay = growing_delay_s, idle_s: float | None = None,
+        signals: bool = True,
     ) -> AsyncConsumer:  # fmt: skip
         """Consume messages as they come: iterate over it, or decorate a function with it and call its `run`.
 
@@ -152,7 +153,7 @@ class AsyncClient:
         """
         plan = Plan(
             topic=topic, subscription=subscription, concurrency=concurrency, prefetch=prefetch, lease_s=lease_s,
-            retry_delay_s=retry_delay_s, idle_s=idle_s,
+            retry_delay_s=retry_delay_s, idle_s=idle_s, signals=signals,
         )  # fmt: skip
         return AsyncConsumer(self, plan)
 

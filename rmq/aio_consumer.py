@@ -17,12 +17,12 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rmq import errors
-from rmq.consumer import SIGNALS
 from rmq.consuming import (
     PAUSE_S,
     Plan,
@@ -35,6 +35,7 @@ from rmq.consuming import (
     say_waiting,
 )
 from rmq.messages import Message
+from rmq.stopping import stop_at_signals
 
 if TYPE_CHECKING:
     from rmq.aio import AsyncClient
@@ -137,7 +138,7 @@ class AsyncConsumer:
 
     async def __aenter__(self) -> AsyncConsumer:
         self._inside = contextlib.ExitStack()
-        self._inside.enter_context(stop_at_signals(self.stop))
+        self._inside.enter_context(stop_at_signals(_from_anywhere(self.stop), wanted=self._plan.signals))
         return self
 
     async def __aexit__(
@@ -197,10 +198,10 @@ class AsyncWorker:
         """Finish what is in work, give back the rest; `run` returns then. On the event loop's thread."""
         self._stopping.set()
 
-    async def run(self) -> None:
-        """Work until `stop`, SIGTERM or SIGINT (those in the main thread alone), or until `idle_s` without a message.
-        Raises what ends a consumer for good, such as TopicNotFound."""
-        with stop_at_signals(self.stop):
+    async def run(self, *, signals: bool = True) -> None:
+        """Work until `stop`, or until `idle_s` without a message. Raises what ends a consumer for good, such as
+        TopicNotFound. `signals`: as for `Worker.run`."""
+        with stop_at_signals(_from_anywhere(self.stop), wanted=signals and self._plan.signals):
             async with _Hand(self._client, self._plan) as hand:
                 settler = asyncio.create_task(self._settle(hand))
                 workers = [asyncio.create_task(self._do()) for _ in range(self._plan.concurrency)]
@@ -264,22 +265,6 @@ class AsyncWorker:
             self._room.set()
 
 
-@contextlib.contextmanager
-def stop_at_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT call `stop`; a second one does what it did before. In the main thread alone."""
-    loop = asyncio.get_running_loop()
-    taken = []
-
-    def handle(number: int) -> None:
-        loop.remove_signal_handler(number)
-        stop()
-
-    for number in SIGNALS:
-        with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
-            loop.add_signal_handler(number, handle, number)
-            taken.append(number)
-    try:
-        yield
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)
+def _from_anywhere(stop: Callable[[], None]) -> Callable[[], object]:
+    """`stop`, to be called on any thread, and in the handler of a signal."""
+    return partial(asyncio.get_running_loop().call_soon_threadsafe, stop)

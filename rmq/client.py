@@ -142,6 +142,7 @@ class Client:
     def consume(
         self, topic: str, *, subscription: str = "default", concurrency: int = 1, prefetch: int = 0,
         lease_s: float = 30.0, retry_delay_s: Delay = growing_delay_s, idle_s: float | None = None,
+        signals: bool = True,
     ) -> Consumer:  # fmt: skip
         """Consume messages as they come: iterate over it, or decorate a function with it and call its `run`.
 
@@ -150,7 +151,7 @@ class Client:
         """
         plan = Plan(
             topic=topic, subscription=subscription, concurrency=concurrency, prefetch=prefetch, lease_s=lease_s,
-            retry_delay_s=retry_delay_s, idle_s=idle_s,
+            retry_delay_s=retry_delay_s, idle_s=idle_s, signals=signals,
         )  # fmt: skip
         return Consumer(self, plan)
 

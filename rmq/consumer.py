@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rmq import errors
 from rmq.consuming import (
@@ -38,12 +37,12 @@ from rmq.consuming import (
     say_waiting,
 )
 from rmq.messages import Message
+from rmq.stopping import stop_at_signals
 
 if TYPE_CHECKING:
     from rmq.client import Client
 
 GLANCE_S = 0.2
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Work = Callable[[Message], object]
 
 
@@ -147,7 +146,7 @@ class Consumer:
 
     def __enter__(self) -> Consumer:
         self._inside = contextlib.ExitStack()
-        self._inside.enter_context(stop_at_signals(self.stop))
+        self._inside.enter_context(stop_at_signals(self.stop, wanted=self._plan.signals))
         return self
 
     def __exit__(
@@ -204,12 +203,15 @@ class Worker:
         """Finish what is in work, give back the rest; `run` returns then. May be called from anywhere."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Work until `stop`, SIGTERM or SIGINT (those in the main thread alone), or until `idle_s` without a message.
-        Raises what ends a consumer for good, such as TopicNotFound, or SystemExit from the work."""
+    def run(self, *, signals: bool = True) -> None:
+        """Work until `stop`, or until `idle_s` without a message. Raises what ends a consumer for good, such as
+        TopicNotFound, or SystemExit from the work.
+
+        `signals`: SIGTERM and SIGINT stop it, too, where this is the main thread and the program has no handler of its
+        own for them; at the end all is as it was. With False, here or in `consume`, it touches none."""
         plan, self._failure = self._plan, None
         self._room = threading.Semaphore(plan.capacity)
-        with stop_at_signals(self.stop), _Hand(self._client, plan) as hand:
+        with stop_at_signals(self.stop, wanted=signals and plan.signals), _Hand(self._client, plan) as hand:
             settler = threading.Thread(target=self._settle, args=(hand,), name=f"rmq-acks-{plan.topic}", daemon=True)
             settler.start()
             pool = ThreadPoolExecutor(plan.concurrency, thread_name_prefix=f"rmq-{plan.topic}")
@@ -278,24 +280,3 @@ class Worker:
                 hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
             if ends:
                 self._room.release(len(ends))
-
-
-@contextlib.contextmanager
-def stop_at_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT call `stop`; a second one does what it did before. In the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before: dict[int, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, before[number])
-        stop()
-
-    for each in SIGNALS:
-        before[each] = signal.signal(each, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -63,7 +63,8 @@ def check_done(result: object) -> None:
 class Plan:
     """How to consume. `concurrency`: so many messages are worked on at once. `prefetch`: so many more are held ready.
     `lease_s`: how long a message of a consumer that died is withheld from others. `retry_delay_s`: until a message that
-    failed is handed out again, or what tells it. `idle_s`: stop when none has come for so long; None: never."""
+    failed is handed out again, or what tells it. `idle_s`: stop when none has come for so long; None: never. `signals`:
+    SIGTERM and SIGINT stop `run`, and a loop inside `with`, where nobody else in the program handles them."""
 
     topic: str
     subscription: str = "default"
@@ -72,6 +73,7 @@ class Plan:
     lease_s: float = 30.0
     retry_delay_s: Delay = growing_delay_s
     idle_s: float | None = None
+    signals: bool = True
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.prefetch < 0 or self.concurrency + self.prefetch > 1000:

@@ -15,7 +15,7 @@ from bench.cluster import LocalCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 PIECES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(encoding="utf-8"), re.DOTALL)
-SAID = ["making {'drink'", "", "making {'cups': 9}", "c", "purged", "5000 done", "TopicNotFound topic_not_found"]
+SAID = ["making {'drink'", "", "making {'cups': 9}", "", "c", "purged", "5000 done", "TopicNotFound topic_not_found"]
 
 
 @pytest.mark.timeout(120)
