@@ -17,7 +17,7 @@ from rmq.aio_consumer import AsyncConsumer
 from rmq.aio_session import AsyncSession
 from rmq.calls import Call
 from rmq.consuming import Delay, Plan, growing_delay_s
-from rmq.exchange import Pause, Reply, Result, exchange
+from rmq.exchange import CLOSED, Failure, Pause, Reply, Result, exchange
 from rmq.messages import Body, Message, NewMessage, Peeked, Published
 from rmq.policy import Nodes, Retry
 from rmq.topics import Cluster, NewSettings, Redriven, Schedule, Settings, SettingsChange, Subscription, Topic
@@ -61,6 +61,10 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def _open(self) -> httpx.AsyncClient | None:
+        """The connections, unless they were given back."""
+        return None if self._http.is_closed else self._http
+
     async def _run(self, call: Call[T]) -> T:
         steps = exchange(call.request, self._nodes, self._retry, asyncio.get_running_loop().time, self._random)
         result: Result = None
@@ -74,10 +78,19 @@ class AsyncClient:
                 await asyncio.sleep(step.seconds)
                 result = None
                 continue
+            http = self._open()
+            if http is None:
+                result = CLOSED
+                continue
             try:
-                result = wire.reply_of(await self._http.request(**wire.arguments(step)))
+                result = wire.reply_of(await http.request(**wire.arguments(step)))
             except (httpx.TransportError, httpx.DecodingError) as error:
                 result = wire.failure_of(error)
+            except Exception as error:
+                # Whatever httpx makes of it that another task has closed the client meanwhile.
+                if self._open() is not None:
+                    raise
+                result = Failure(str(error), sent=True)
 
     # -- messages -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rmq.aio import AsyncClient
 
 Work = Callable[[Message], Awaitable[object] | object]
+Task = asyncio.Task[None]
 End = tuple[Message, float | None]
 """A message, and how its work ended: None for well, else the seconds until it is handed out again."""
 
@@ -51,6 +52,7 @@ class _Hand:
     def __init__(self, client: AsyncClient, plan: Plan) -> None:
         self._client, self._plan = client, plan
         self._held: dict[str, Message] = {}
+        self._failure: BaseException | None = None
 
     async def __aenter__(self) -> _Hand:
         self._task = asyncio.create_task(self._extend())
@@ -64,8 +66,11 @@ class _Hand:
         return len(self._held)
 
     async def receive(self, most: int) -> list[Message]:
-        """What comes within the plan's wait; none while there is no majority. Raises what will not pass."""
+        """What comes within the plan's wait; none while there is no majority. Raises what will not pass,
+        and what ended the task."""
         plan = self._plan
+        if self._failure is not None:
+            raise self._failure
         try:
             received = await self._client.receive(
                 plan.topic, max=most, wait_s=plan.wait_s, lease_s=plan.lease_s, subscription=plan.subscription
@@ -86,6 +91,10 @@ class _Hand:
     async def nack(self, *messages: Message, delay_s: float = 0.0) -> None:
         """It is for somebody else, or for later."""
         await self._settle("given back", messages, lambda: self._client.nack(*messages, delay_s=delay_s))
+
+    async def give_back(self) -> None:
+        """All that is still in hand."""
+        await self.nack(*list(self._held.values()))
 
     async def _settle(self, how: str, messages: tuple[Message, ...], call: Callable[[], Awaitable[None]]) -> None:
         for message in messages:
@@ -114,6 +123,9 @@ class _Hand:
                     say_lost(gone)
             except errors.Error as error:
                 say_waiting("cannot extend leases", error)
+            except Exception as failure:
+                self._failure = failure
+                return
 
 
 class AsyncConsumer:
@@ -187,9 +199,10 @@ class AsyncWorker:
     def __init__(self, client: AsyncClient, plan: Plan, work: Work) -> None:
         self._client, self._plan, self._work = client, plan, work
         self._stopping = asyncio.Event()
-        self._settled: asyncio.Queue[End | None] = asyncio.Queue()
         self._room = asyncio.Event()
-        self._ready: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._settled: asyncio.Queue[End | None]
+        self._ready: asyncio.Queue[Message | None]
+        self._failure: BaseException | None = None
 
     def __call__(self, message: Message) -> Awaitable[object] | object:
         return self._work(message)
@@ -197,10 +210,16 @@ class AsyncWorker:
     def stop(self) -> None:
         """Finish what is in work, give back the rest; `run` returns then. On the event loop's thread."""
         self._stopping.set()
+        self._room.set()
 
     async def run(self, *, signals: bool = True) -> None:
         """Work until `stop`, or until `idle_s` without a message. Raises what ends a consumer for good, such as
-        TopicNotFound. `signals`: as for `Worker.run`."""
+        TopicNotFound, or SystemExit from the work. `signals`: as for `Worker.run`.
+
+        Cancelled, it finishes what is in work and gives back the rest, as at `stop`; cancelled again, it cancels what
+        is in work, and gives that back, too."""
+        self._settled, self._ready, self._room = asyncio.Queue(), asyncio.Queue(), asyncio.Event()
+        self._failure = None
         with stop_at_signals(_from_anywhere(self.stop), wanted=signals and self._plan.signals):
             async with _Hand(self._client, self._plan) as hand:
                 settler = asyncio.create_task(self._settle(hand))
@@ -208,11 +227,29 @@ class AsyncWorker:
                 try:
                     await self._fetch(hand)
                 finally:
-                    for _ in workers:
-                        self._ready.put_nowait(None)
-                    await asyncio.gather(*workers)
-                    self._settled.put_nowait(None)
-                    await settler
+                    await self._wind_up(hand, workers, settler)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _wind_up(self, hand: _Hand, workers: Sequence[Task], settler: Task) -> None:
+        self.stop()
+        while not self._ready.empty():
+            if (message := self._ready.get_nowait()) is not None:
+                self._settled.put_nowait((message, 0.0))
+        for _ in workers:
+            self._ready.put_nowait(None)
+        cancelled = await _end_of(*workers, cancel=True)
+        self._settled.put_nowait(None)
+        cancelled |= await _end_of(settler)
+        # Where the event loop itself ends, it has cancelled the settler, too.
+        cancelled |= await _end_of(asyncio.create_task(self._give_back(hand)))
+        if cancelled:
+            raise asyncio.CancelledError
+
+    def _fail(self, failure: BaseException) -> None:
+        """This ends the worker; `run` raises the first one."""
+        self._failure = self._failure or failure
+        self.stop()
 
     async def _fetch(self, hand: _Hand) -> None:
         idle_since = time.monotonic()
@@ -233,36 +270,71 @@ class AsyncWorker:
 
     async def _do(self) -> None:
         while (message := await self._ready.get()) is not None:
-            if self._stopping.is_set():
-                self._settled.put_nowait((message, 0.0))
-                continue
-            try:
-                result = self._work(message)
-                check_done(await result if inspect.isawaitable(result) else result)
-            except (Exception, asyncio.CancelledError) as failure:
-                task = asyncio.current_task()
-                if isinstance(failure, asyncio.CancelledError) and task is not None and task.cancelling():
-                    raise
-                # Else it is not this task that was cancelled, but something that the work waited for.
-                delay_s = self._plan.delay_s(message)
-                say_failed(message, delay_s)
-                self._settled.put_nowait((message, delay_s))
-            else:
-                self._settled.put_nowait((message, None))
+            delay_s = 0.0 if self._stopping.is_set() else await self._work_on(message)
+            self._settled.put_nowait((message, delay_s))
+
+    async def _work_on(self, message: Message) -> float | None:
+        """-> None where it went well, else the seconds until the message is handed out again."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            result = self._work(message)
+            check_done(await result if inspect.isawaitable(result) else result)
+            if task.cancelling():
+                # The work has cancelled the task that it is in: that comes out at the next wait, which is here.
+                await asyncio.sleep(0)
+        except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as failure:
+            while task.cancelling():
+                # It was meant for the work. This task ends when `run` does.
+                task.uncancel()
+            if isinstance(failure, asyncio.CancelledError) and self._stopping.is_set():
+                return 0.0
+            delay_s = self._plan.delay_s(message)
+            say_failed(message, delay_s)
+            if not isinstance(failure, Exception | asyncio.CancelledError):
+                # The work wants the program to end, and `run` is where it can.
+                self._fail(failure)
+            return delay_s
+        return None
 
     async def _settle(self, hand: _Hand) -> None:
-        """Acks and nacks, as many in a call as have gathered."""
-        is_over = False
-        while not is_over:
-            gathered = [await self._settled.get()]
-            while len(gathered) < 1000 and not self._settled.empty():
-                gathered.append(self._settled.get_nowait())
-            is_over = None in gathered
-            ends = [end for end in gathered if end is not None]
-            await hand.ack(*(message for message, delay_s in ends if delay_s is None))
-            for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
-                await hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
-            self._room.set()
+        try:
+            while await self._settle_some(hand):
+                pass
+        except Exception as failure:
+            self._fail(failure)
+
+    async def _settle_some(self, hand: _Hand) -> bool:
+        """Acks and nacks, as many in a call as have gathered. -> whether there may be more."""
+        gathered = [await self._settled.get()]
+        while len(gathered) < 1000 and not self._settled.empty():
+            gathered.append(self._settled.get_nowait())
+        ends = [end for end in gathered if end is not None]
+        await hand.ack(*(message for message, delay_s in ends if delay_s is None))
+        for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
+            await hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
+        self._room.set()
+        return None not in gathered
+
+    async def _give_back(self, hand: _Hand) -> None:
+        try:
+            await hand.give_back()
+        except Exception as failure:
+            self._fail(failure)
+
+
+async def _end_of(*tasks: Task, cancel: bool = False) -> bool:
+    """Wait until these have ended, come what may. -> whether the caller was cancelled meanwhile; with `cancel` so were
+    they, then."""
+    cancelled = False
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            cancelled = True
+            for task in tasks if cancel else ():
+                task.cancel()
+    return cancelled
 
 
 def _from_anywhere(stop: Callable[[], None]) -> Callable[[], object]:

@@ -54,6 +54,7 @@ class _Hand:
         self._held: dict[str, Message] = {}
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._extend, name=f"rmq-leases-{plan.topic}", daemon=True)
 
     def __enter__(self) -> _Hand:
@@ -68,8 +69,11 @@ class _Hand:
         return len(self._held)
 
     def receive(self, most: int) -> list[Message]:
-        """What comes within the plan's wait; none while there is no majority. Raises what will not pass."""
+        """What comes within the plan's wait; none while there is no majority. Raises what will not pass,
+        and what ended the thread."""
         plan = self._plan
+        if self._failure is not None:
+            raise self._failure
         try:
             received = self._client.receive(
                 plan.topic, max=most, wait_s=plan.wait_s, lease_s=plan.lease_s, subscription=plan.subscription
@@ -91,6 +95,10 @@ class _Hand:
     def nack(self, *messages: Message, delay_s: float = 0.0) -> None:
         """It is for somebody else, or for later."""
         self._settle("given back", messages, lambda: self._client.nack(*messages, delay_s=delay_s))
+
+    def give_back(self) -> None:
+        """All that is still in hand."""
+        self.nack(*list(self._held.values()))
 
     def _settle(self, how: str, messages: tuple[Message, ...], call: Callable[[], None]) -> None:
         with self._lock:
@@ -115,6 +123,9 @@ class _Hand:
                 self._drop(held, lost)
             except errors.Error as error:
                 say_waiting("cannot extend leases", error)
+            except BaseException as failure:
+                self._failure = failure
+                return
 
     def _drop(self, held: list[Message], lost: errors.LeaseLost) -> None:
         with self._lock:
@@ -192,7 +203,7 @@ class Worker:
     def __init__(self, client: Client, plan: Plan, work: Work) -> None:
         self._client, self._plan, self._work = client, plan, work
         self._stopping = threading.Event()
-        self._settled: queue.SimpleQueue[tuple[Message, float | None] | None] = queue.SimpleQueue()
+        self._settled: queue.SimpleQueue[tuple[Message, float | None] | None]
         self._room: threading.Semaphore
         self._failure: BaseException | None = None
 
@@ -210,7 +221,7 @@ class Worker:
         `signals`: SIGTERM and SIGINT stop it, too, where this is the main thread and the program has no handler of its
         own for them; at the end all is as it was. With False, here or in `consume`, it touches none."""
         plan, self._failure = self._plan, None
-        self._room = threading.Semaphore(plan.capacity)
+        self._room, self._settled = threading.Semaphore(plan.capacity), queue.SimpleQueue()
         with stop_at_signals(self.stop, wanted=signals and plan.signals), _Hand(self._client, plan) as hand:
             settler = threading.Thread(target=self._settle, args=(hand,), name=f"rmq-acks-{plan.topic}", daemon=True)
             settler.start()
@@ -223,6 +234,7 @@ class Worker:
             pool.shutdown()
             self._settled.put(None)
             settler.join()
+            hand.give_back()
         if self._failure is not None:
             raise self._failure
 
@@ -246,7 +258,12 @@ class Worker:
                 elif self._plan.is_idle(idle_since):
                     return
         except BaseException as failure:
-            self._failure = failure
+            self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        """This ends the worker; `run` raises the first one."""
+        self._failure = self._failure or failure
+        self.stop()
 
     def _do(self, message: Message) -> None:
         if self._stopping.is_set():
@@ -260,23 +277,27 @@ class Worker:
             self._settled.put((message, delay_s))
             if not isinstance(failure, Exception):
                 # SystemExit, most likely: the work wants the program to end, and `run` is where it can.
-                self._failure = failure
-                self.stop()
+                self._fail(failure)
         else:
             self._settled.put((message, None))
 
     def _settle(self, hand: _Hand) -> None:
-        """Acks and nacks, as many in a call as have gathered."""
-        is_over = False
-        while not is_over:
-            gathered = [self._settled.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(gathered) < 1000:
-                    gathered.append(self._settled.get_nowait())
-            is_over = None in gathered
-            ends = [end for end in gathered if end is not None]
-            hand.ack(*(message for message, delay_s in ends if delay_s is None))
-            for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
-                hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
-            if ends:
-                self._room.release(len(ends))
+        try:
+            while self._settle_some(hand):
+                pass
+        except BaseException as failure:
+            self._fail(failure)
+
+    def _settle_some(self, hand: _Hand) -> bool:
+        """Acks and nacks, as many in a call as have gathered. -> whether there may be more."""
+        gathered = [self._settled.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(gathered) < 1000:
+                gathered.append(self._settled.get_nowait())
+        ends = [end for end in gathered if end is not None]
+        hand.ack(*(message for message, delay_s in ends if delay_s is None))
+        for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
+            hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
+        if ends:
+            self._room.release(len(ends))
+        return None not in gathered

@@ -19,7 +19,8 @@
      │   ├ TopicFull             consume from the topic, or raise its limits
      │   └ DiskFull              free space on the nodes
      ├ OutcomeUnknown            it may have happened, or may yet: the same call with the same key is safe
-     └ NotRMQ                    what answers at that address is no node: check the URL
+     ├ NotRMQ                    what answers at that address is no node: check the URL
+     └ ClientClosed              the client cannot be used any more: make a new one
 
 `outcome` says what is known of the operation: "not_committed", or "unknown". `code` is the node's, stable
 and for programs; `detail` is a sentence about this case, `advice` one about what to do. Arguments that cannot be right
@@ -166,6 +167,12 @@ class NotRMQ(Error):
     """What answers does not speak as a node does."""
 
     advice = "Check the URL: it is a node's, http:// or https://, with the client port."
+
+
+class ClientClosed(Error):
+    """The client was closed."""
+
+    advice = "Make a new client."
 
 
 _BY_CODE: dict[str, type[Error]] = {

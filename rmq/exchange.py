@@ -71,12 +71,16 @@ class Reply(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """There is no answer. `sent`: the node may have got the request. `foreign`: what is there does not speak HTTP."""
+    """There is no answer. `sent`: the node may have got the request. `foreign`: what is there does not speak HTTP.
+    `closed`: the client cannot ask anybody any more."""
 
     text: str
     sent: bool
     foreign: bool = False
+    closed: bool = False
 
+
+CLOSED = Failure("The client was closed.", sent=False, closed=True)
 
 Step = Send | Pause
 Result = Reply | Failure | None
@@ -126,6 +130,8 @@ def exchange(
 def _judge(result: Reply | Failure, request: Request, tries: _Tries, nodes: Nodes, url: str) -> float:
     """Note what the try came to. -> seconds to wait at least. Raises what is final."""
     if isinstance(result, Failure):
+        if result.closed:
+            raise tries.doubt or errors.ClientClosed(result.text, code="client_closed")
         nodes.leave(url)
         if result.foreign:
             raise errors.NotRMQ(f"{url} does not speak HTTP as a node does: {result.text}.", code="not_rmq")
