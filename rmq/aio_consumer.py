@@ -198,6 +198,7 @@ class AsyncWorker:
 
     def __init__(self, client: AsyncClient, plan: Plan, work: Work) -> None:
         self._client, self._plan, self._work = client, plan, work
+        self._has_run = False
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
         self._settled: asyncio.Queue[End | None]
@@ -208,7 +209,8 @@ class AsyncWorker:
         return self._work(message)
 
     def stop(self) -> None:
-        """Finish what is in work, give back the rest; `run` returns then. On the event loop's thread."""
+        """Finish what is in work, give back the rest; `run` returns then. Before the first `run` it stops that one.
+        On the event loop's thread."""
         self._stopping.set()
         self._room.set()
 
@@ -219,6 +221,9 @@ class AsyncWorker:
         Cancelled, it finishes what is in work and gives back the rest, as at `stop`; cancelled again, it cancels what
         is in work, and gives that back, too."""
         self._settled, self._ready, self._room = asyncio.Queue(), asyncio.Queue(), asyncio.Event()
+        if self._has_run:
+            self._stopping.clear()
+        self._has_run = True
         self._failure = None
         with stop_at_signals(_from_anywhere(self.stop), wanted=signals and self._plan.signals):
             async with _Hand(self._client, self._plan) as hand:
@@ -285,8 +290,9 @@ class AsyncWorker:
                 await asyncio.sleep(0)
         except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as failure:
             while task.cancelling():
-                # It was meant for the work. This task ends when `run` does.
+                # It was meant for the work: this task ends with `run`, which may have been cancelled just now, too.
                 task.uncancel()
+                await asyncio.sleep(0)
             if isinstance(failure, asyncio.CancelledError) and self._stopping.is_set():
                 return 0.0
             delay_s = self._plan.delay_s(message)

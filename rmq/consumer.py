@@ -202,6 +202,7 @@ class Worker:
 
     def __init__(self, client: Client, plan: Plan, work: Work) -> None:
         self._client, self._plan, self._work = client, plan, work
+        self._has_run = False
         self._stopping = threading.Event()
         self._settled: queue.SimpleQueue[tuple[Message, float | None] | None]
         self._room: threading.Semaphore
@@ -211,7 +212,8 @@ class Worker:
         return self._work(message)
 
     def stop(self) -> None:
-        """Finish what is in work, give back the rest; `run` returns then. May be called from anywhere."""
+        """Finish what is in work, give back the rest; `run` returns then. Before the first `run` it stops that one.
+        May be called from anywhere."""
         self._stopping.set()
 
     def run(self, *, signals: bool = True) -> None:
@@ -221,6 +223,9 @@ class Worker:
         `signals`: SIGTERM and SIGINT stop it, too, where this is the main thread and the program has no handler of its
         own for them; at the end all is as it was. With False, here or in `consume`, it touches none."""
         plan, self._failure = self._plan, None
+        if self._has_run:
+            self._stopping.clear()
+        self._has_run = True
         self._room, self._settled = threading.Semaphore(plan.capacity), queue.SimpleQueue()
         with stop_at_signals(self.stop, wanted=signals and plan.signals), _Hand(self._client, plan) as hand:
             settler = threading.Thread(target=self._settle, args=(hand,), name=f"rmq-acks-{plan.topic}", daemon=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 import rmq
@@ -147,3 +149,166 @@ def test_what_nobody_expected_ends_an_asynchronous_worker(queue: rmq.Client, url
 
     asyncio.run(main())
     assert left(queue)[1] == 0 or method == "ack"
+
+
+# -- cancels and exits ----------------------------------------------------------------------------------------
+
+
+class Slow:
+    """Work of an asynchronous worker that takes until it is told."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.told = asyncio.Event()
+
+    async def __call__(self, message: rmq.Message) -> None:
+        self.begun.append(message.body)
+        await self.told.wait()
+        self.done.append(message.body)
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+def test_a_cancel_finishes_what_is_in_work_and_a_second_one_does_not(
+    queue: rmq.Client, url: str, cancels: int
+) -> None:
+    queue.publish_many("t", range(20))
+
+    async def main() -> None:
+        async with rmq.AsyncClient(url) as client:
+            work = Slow()
+            running = asyncio.create_task(client.consume("t", concurrency=2, prefetch=8)(work).run())
+            await until(lambda: left(queue)[1] == 10, "all are in hand")
+            for _ in range(cancels):
+                running.cancel()
+                await asyncio.sleep(0.2)
+            if cancels == 1:
+                await until(lambda: left(queue)[1] == 2, "the others are given back, without waiting")
+                work.told.set()
+            await asyncio.wait([running], timeout=20)
+            assert running.cancelled()
+            assert (work.begun, sorted(work.done)) == ([0, 1], [0, 1] if cancels == 1 else [])
+            assert left(queue) == (20 - len(work.done), 0)
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+def test_where_the_loop_ends_all_is_given_back(queue: rmq.Client, url: str) -> None:
+    queue.publish_many("t", range(20))
+    running: list[asyncio.Task[None]] = []
+
+    async def run() -> None:
+        async with rmq.AsyncClient(url) as client:
+            await client.consume("t", concurrency=2, prefetch=8)(Slow()).run()
+
+    async def main() -> None:
+        running.append(asyncio.create_task(run()))
+        await until(lambda: left(queue)[1] == 10, "all are in hand")
+
+    asyncio.run(main())
+    assert running[0].cancelled()
+    assert left(queue)[0] == 20
+    assert queue.topic("t").subscriptions[0].leased == 0
+
+
+def test_asynchronous_work_that_ends_the_program_has_its_messages_given_back(queue: rmq.Client, url: str) -> None:
+    queue.publish_many("t", range(5))
+
+    async def main() -> None:
+        async with rmq.AsyncClient(url) as client:
+
+            @client.consume("t", concurrency=2, prefetch=2, retry_delay_s=0)
+            async def work(message: rmq.Message) -> None:
+                await asyncio.sleep(0.1)
+                sys.exit(4)
+
+            await work.run()
+
+    with pytest.raises(SystemExit) as caught:
+        asyncio.run(main())
+    assert caught.value.code == 4
+    assert left(queue) == (5, 0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_work_that_cancels_its_own_task_has_failed(queue: rmq.Client, url: str, waits: bool) -> None:
+    queue.publish_many("t", range(3))
+    deliveries: list[tuple[int, int]] = []
+
+    async def main() -> None:
+        async with rmq.AsyncClient(url) as client:
+
+            @client.consume("t", retry_delay_s=0, idle_s=1)
+            async def work(message: rmq.Message) -> None:
+                deliveries.append((message.body, message.deliveries))
+                if message.deliveries == 1:
+                    task = asyncio.current_task()
+                    assert task is not None
+                    task.cancel()
+                    if waits:
+                        await asyncio.sleep(60)
+
+            async with asyncio.timeout(20):
+                await work.run()
+
+    asyncio.run(main())
+    assert sorted(deliveries) == [(body, n) for body in range(3) for n in (1, 2)]
+    assert left(queue) == (0, 0)
+
+
+# -- once more ------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_was_stopped_can_run_again(queue: rmq.Client) -> None:
+    seen: list[int] = []
+
+    @queue.consume("t", idle_s=5)
+    def work(message: rmq.Message) -> None:
+        seen.append(message.body)
+        work.stop()
+
+    for n in range(3):
+        queue.publish("t", n)
+        work.run()
+        work.stop()
+    assert seen == [0, 1, 2]
+
+
+def test_an_asynchronous_worker_that_was_stopped_can_run_again_on_any_loop(queue: rmq.Client, url: str) -> None:
+    seen: list[int] = []
+    client = rmq.AsyncClient(url)
+
+    @client.consume("t", idle_s=5)
+    async def work(message: rmq.Message) -> None:
+        seen.append(message.body)
+        work.stop()
+
+    async def run(first: int) -> None:
+        for n in range(first, first + 3):
+            queue.publish("t", n)
+            await work.run()
+            work.stop()
+        await client._http.aclose()
+        client._http = httpx.AsyncClient()
+
+    for first in (0, 3):
+        asyncio.run(run(first))
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_stop_before_the_first_run_is_one_for_it(queue: rmq.Client, url: str) -> None:
+    """Whoever starts it in a thread or a task, and thinks better of it, may be quicker."""
+    worker = queue.consume("t")(print)
+    worker.stop()
+    worker.run()
+
+    async def main() -> None:
+        async with rmq.AsyncClient(url) as client:
+            worker = client.consume("t")(print)
+            running = asyncio.create_task(worker.run())
+            worker.stop()
+            async with asyncio.timeout(20):
+                await running
+
+    asyncio.run(main())
