@@ -11,6 +11,8 @@ What a try can come to:
     surely not sent               not committed: another node, at once
     no answer, or "unknown"       it may have happened: tried again if the call is `repeatable`, as all with keys are
 
+A try gets a share of the time that is left, so that a node that hangs does not cost the whole call.
+
 Once a try may have happened, the call as a whole may have happened, until an answer says more.
 """
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple
@@ -26,6 +29,8 @@ from rmq import errors
 from rmq.policy import Nodes, Retry
 
 PROBLEM = "application/problem+json"
+LEAST_TRY_S = 1.0
+"""However little time is left."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,9 @@ def exchange(
     asked: set[str] = set()
     while True:
         url = nodes.current
-        result = yield Send(url, request, retry.connect_s, retry.attempt_s + request.wait_s)
+        most_s = _share_s(request, retry, deadline - now(), len(nodes.urls), len(asked))
+        connect_s, attempt_s = min(retry.connect_s, most_s), min(retry.attempt_s, most_s)
+        result = yield Send(url, request, connect_s, attempt_s + request.wait_s)
         assert isinstance(result, Reply | Failure)
         if isinstance(result, Reply) and result.status < 400:
             return result
@@ -125,6 +132,14 @@ def exchange(
             raise tries.error()
         if pause_s:
             yield Pause(pause_s)
+
+
+def _share_s(request: Request, retry: Retry, left_s: float, nodes: int, asked: int) -> float:
+    """What one try may take at most, beside its wait for messages: a node that hangs leaves their part to those that
+    were not asked yet. No limit where no other one could follow."""
+    if nodes == 1 or not request.repeatable or retry.total_s == 0:
+        return math.inf
+    return max(LEAST_TRY_S, left_s / (nodes - asked))
 
 
 def _judge(result: Reply | Failure, request: Request, tries: _Tries, nodes: Nodes, url: str) -> float:

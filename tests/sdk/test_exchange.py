@@ -19,6 +19,7 @@ A, B, C = "http://a:1", "http://b:1", "http://c:1"
 OK = Reply(200, {}, b"{}")
 REFUSED = Failure("connection refused", sent=False)
 SILENT = Failure("it took too long", sent=True)
+HANGS = Failure("it took all the time that it had", sent=True)
 
 
 def problem(status: int, code: str, *, outcome: str = "not_committed", retryable: bool = True, **headers: str) -> Reply:
@@ -36,6 +37,7 @@ class Run:
     def __init__(self, nodes: Nodes, says: dict[str, list[Any]], **options: Any) -> None:
         self.now = 0.0
         self.asked: list[str] = []
+        self.sends: list[Send] = []
         self.pauses: list[float] = []
         self._says = {url: iter_forever(found) for url, found in says.items()}
         self._took_s = options.pop("took_s", 0.01)
@@ -58,8 +60,9 @@ class Run:
                 else:
                     assert isinstance(step, Send)
                     self.asked.append(step.url)
-                    self.now += self._took_s
+                    self.sends.append(step)
                     result = next(self._says[step.url])
+                    self.now += step.answer_s if result is HANGS else self._took_s
         except StopIteration as end:
             reply: Reply = end.value
             return reply
@@ -117,6 +120,39 @@ def test_a_node_that_names_the_leader_sends_us_there() -> None:
     refused = problem(400, "not_leader", **{"rmq-leader": C})
     run = Run(Nodes([A, B, C]), {A: [refused], C: [OK]})
     assert run.end() is OK and run.asked == [A, C]
+
+
+@pytest.mark.parametrize("total_s", [2, 3, 6, 15])
+def test_a_node_that_hangs_leaves_time_for_the_others(total_s: float) -> None:
+    """Found by a trial: with 3 seconds in all, 6 were spent on the first node, and the others were not asked."""
+    retry = Retry(total_s=total_s)
+    run = Run(Nodes([A, B, C]), {A: [HANGS], B: [OK]}, retry=retry)
+    assert run.end() is OK and run.now < total_s
+    if total_s < 3:
+        return  # A try has a second.
+    run = Run(Nodes([A, B, C]), {A: [HANGS], B: [HANGS], C: [OK]}, retry=retry)
+    assert run.end() is OK and run.now <= total_s + 0.1
+    run = Run(Nodes([A, B, C]), {A: [HANGS], B: [HANGS], C: [HANGS]}, retry=retry)
+    with pytest.raises(errors.OutcomeUnknown):
+        run.end()
+    assert set(run.asked) == {A, B, C} and run.now <= total_s + 1.1
+    assert all(send.connect_s <= send.answer_s for send in run.sends)
+
+
+def test_a_try_has_all_its_time_where_no_other_can_follow() -> None:
+    for nodes, options in (
+        ([A], {"retry": Retry(total_s=3)}), ([A, B], {"retry": Retry(total_s=0)}),
+        ([A, B], {"retry": Retry(total_s=3), "repeatable": False}), ([A, B, C], {"retry": Retry()}),
+    ):  # fmt: skip
+        run = Run(Nodes(nodes), {A: [OK]}, **options)
+        run.end()
+        assert (run.sends[0].connect_s, run.sends[0].answer_s) == (2.0, 6.0)
+
+
+def test_what_waits_for_messages_has_that_time_besides() -> None:
+    run = Run(Nodes([A, B]), {A: [OK]}, retry=Retry(total_s=4), wait_s=20.0)
+    run.end()
+    assert run.sends[0].answer_s == 22.0
 
 
 def test_a_leader_that_we_do_not_know_is_not_asked() -> None:
