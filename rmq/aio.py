@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
-from rmq import calls, wire
+from rmq import calls, errors, wire
 from rmq.aio_consumer import AsyncConsumer
 from rmq.aio_session import AsyncSession
 from rmq.calls import Call
@@ -41,7 +42,7 @@ class AsyncClient:
         self._nodes = Nodes(wire.urls_or_default(urls))
         self._retry = retry or Retry()
         self._random = random.Random()
-        self._http = httpx.AsyncClient(**wire.options(headers, verify))
+        self._http, self._process = httpx.AsyncClient(**wire.options(headers, verify)), os.getpid()
         self._session_options = partial(wire.session_options, headers, verify)
 
     @property
@@ -51,7 +52,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Give the connections back. The client cannot be used any more."""
-        await self._http.aclose()
+        if self._process == os.getpid():
+            await self._http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -66,6 +68,9 @@ class AsyncClient:
         return None if self._http.is_closed else self._http
 
     async def _run(self, call: Call[T]) -> T:
+        if self._process != os.getpid():
+            text = "The client was made in another process, from which this one was forked."
+            raise errors.ClientClosed(text, code="client_closed")
         steps = exchange(call.request, self._nodes, self._retry, asyncio.get_running_loop().time, self._random)
         result: Result = None
         while True:

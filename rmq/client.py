@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import ssl
 import time
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 class Client:
     """A cluster, through whichever of its nodes answers. To be shared between threads; close it, or use `with`.
+    In a process that was forked it opens connections of its own.
 
     `urls`: of the nodes, a sequence or one text with commas; left out: the variable RMQ_URL, else the nodes of
     `make run`. `retry`: how long and how often a call is tried. `headers`: sent with every request. `verify`: as httpx
@@ -41,7 +43,8 @@ class Client:
         self._nodes = Nodes(wire.urls_or_default(urls))
         self._retry = retry or Retry()
         self._random = random.Random()
-        self._http = httpx.Client(**wire.options(headers, verify))
+        self._make_http = partial(httpx.Client, **wire.options(headers, verify))
+        self._http, self._process = self._make_http(), os.getpid()
         self._session_options = partial(wire.session_options, headers, verify)
 
     @property
@@ -51,7 +54,9 @@ class Client:
 
     def close(self) -> None:
         """Give the connections back. The client cannot be used any more."""
-        self._http.close()
+        http = self._open()
+        if http is not None:
+            http.close()
 
     def __enter__(self) -> Client:
         return self
@@ -62,8 +67,14 @@ class Client:
         self.close()
 
     def _open(self) -> httpx.Client | None:
-        """The connections, unless they were given back."""
-        return None if self._http.is_closed else self._http
+        """The connections of this process, unless they were given back."""
+        if self._http.is_closed:
+            return None
+        if self._process != os.getpid():
+            # It was forked, and the parent reads from these: they are kept, so that nothing here closes them.
+            self._parents = self._http
+            self._http, self._process = self._make_http(), os.getpid()
+        return self._http
 
     def _run(self, call: Call[T]) -> T:
         steps = exchange(call.request, self._nodes, self._retry, time.monotonic, self._random)

@@ -1,0 +1,83 @@
+"""A client in a process that was forked: it has connections of its own, and those of the parent stay whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import rmq
+from bench.cluster import LocalCluster
+from rmq import errors
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with LocalCluster(1) as alone:
+        alone.wait_for_leader()
+        yield f"http://127.0.0.1:{alone.ports[0]}"
+
+
+def in_a_child(do: Callable[[], None]) -> Callable[[], int]:
+    """Begin it in a child; what comes back waits for its end, and is its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            do()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_parent_and_children_get_their_own_answers(url: str) -> None:
+    """Found by a trial: they read from the same connections, and got each other's answers."""
+    with rmq.Client(url) as client:
+        client.create_topic("t")
+
+        def publish() -> None:
+            for n in range(150):
+                body = f"{os.getpid()} {n}"
+                place = client.publish("t", body)
+                found = next(iter(client.peek("t", start=place.sequence)))
+                assert (found.sequence, found.body) == (place.sequence, body)
+
+        ends = [in_a_child(publish) for _ in range(2)]
+        publish()
+        assert [end() for end in ends] == [0, 0]
+        assert client.topic("t").messages == 450
+
+
+def test_closed_is_closed_on_both_sides_of_a_fork_and_each_closes_its_own(url: str) -> None:
+    client = rmq.Client(url)
+    client.topics()
+
+    def close() -> None:
+        client.close()
+        refused()
+
+    def refused() -> None:
+        with pytest.raises(errors.ClientClosed, match="was closed"):
+            client.cluster()
+
+    assert in_a_child(close)() == 0
+    assert client.cluster().leader == 0
+    client.close()
+    assert in_a_child(refused)() == 0
+
+
+def test_an_asynchronous_client_says_that_it_is_the_parents(url: str) -> None:
+    client = rmq.AsyncClient(url)
+
+    def use() -> None:
+        with pytest.raises(errors.ClientClosed, match="another process"):
+            asyncio.run(client.topic("t"))
+
+    assert in_a_child(use)() == 0
+    asyncio.run(client.close())
