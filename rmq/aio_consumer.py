@@ -289,18 +289,21 @@ class AsyncWorker:
                 # The work has cancelled the task that it is in: that comes out at the next wait, which is here.
                 await asyncio.sleep(0)
         except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as failure:
-            while task.cancelling():
-                # It was meant for the work: this task ends with `run`, which may have been cancelled just now, too.
-                task.uncancel()
+            if isinstance(failure, asyncio.CancelledError):
+                # `run` may have been cancelled just now, too, and gets its turn to say so.
                 await asyncio.sleep(0)
-            if isinstance(failure, asyncio.CancelledError) and self._stopping.is_set():
-                return 0.0
+                if self._stopping.is_set():
+                    return 0.0
             delay_s = self._plan.delay_s(message)
             say_failed(message, delay_s)
             if not isinstance(failure, Exception | asyncio.CancelledError):
                 # The work wants the program to end, and `run` is where it can.
                 self._fail(failure)
             return delay_s
+        finally:
+            while task.cancelling():
+                # It was meant for the work: this task ends with `run`.
+                task.uncancel()
         return None
 
     async def _settle(self, hand: _Hand) -> None:
