@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -82,14 +81,9 @@ class RMQBroker:
         for topic, handler, options in self._subscribers:
             call = apply_types(handler, dependency_provider=self._provider, context__=self._context)
             worker = self.client.consume(topic, **options)(partial(self._handle, handler, call))
-            task = asyncio.create_task(worker.run())
+            task = asyncio.create_task(worker.run(signals=False))  # They are the app's.
             task.add_done_callback(self._ended)
             self._workers[task] = worker
-        await asyncio.sleep(0)
-        # By now each worker has taken the signals for itself alone. They are for the whole app.
-        if (app := self._context.get("app")) is not None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().add_signal_handler(number, app.exit)
 
     async def stop(self, *_: object) -> None:
         """Finish what is in work, give back the rest. Called by FastStream. Raises what ended a worker for good."""
