@@ -22,7 +22,7 @@ from tests.containers.stack import REPOSITORY, free_ports
 FOLDERS = ("app", "chaos", "config", "rmq", "scripts")
 FILES = (
     "Makefile", "Dockerfile", ".dockerignore", "docker-compose.yml", "LICENSE", "README.md", "pyproject.toml",
-    "requirements.txt", "requirements-dev.txt",
+    "requirements.txt", "requirements-dev.txt", "setup.py",
 )  # fmt: skip
 
 
