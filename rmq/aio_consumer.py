@@ -291,7 +291,8 @@ class AsyncWorker:
         except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as failure:
             if isinstance(failure, asyncio.CancelledError):
                 # `run` may have been cancelled just now, too, and gets its turn to say so.
-                await asyncio.sleep(0)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
                 if self._stopping.is_set():
                     return 0.0
             delay_s = self._plan.delay_s(message)

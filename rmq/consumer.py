@@ -233,13 +233,18 @@ class Worker:
             pool = ThreadPoolExecutor(plan.concurrency, thread_name_prefix=f"rmq-{plan.topic}")
             fetcher = threading.Thread(target=self._fetch, args=(hand, pool), name=f"rmq-{plan.topic}-in", daemon=True)
             fetcher.start()
-            while fetcher.is_alive():
-                # A signal that another thread of the process gets does not wake this one: so it looks up now and then.
-                fetcher.join(GLANCE_S)
-            pool.shutdown()
-            self._settled.put(None)
-            settler.join()
-            hand.give_back()
+            try:
+                while fetcher.is_alive():
+                    # A signal that another thread gets does not wake this one: so it looks up now and then.
+                    fetcher.join(GLANCE_S)
+            finally:
+                # Also where a handler of the program's own raises here.
+                self.stop()
+                fetcher.join()
+                pool.shutdown()
+                self._settled.put(None)
+                settler.join()
+                hand.give_back()
         if self._failure is not None:
             raise self._failure
 

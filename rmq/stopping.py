@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_USUAL: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 Stop = Callable[[], object]
 
 
@@ -56,10 +57,14 @@ class _Handler:
                 signal.signal(number, self._before.pop(number))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, self._before.pop(number))
+        # Else somebody calls this in a handler of theirs, which stays.
+        is_called_by_the_signal = signal.getsignal(number) == self._handle
+        before = self._before.pop(number, None)
+        if is_called_by_the_signal:
+            signal.signal(number, _USUAL[number] if before is None else before)
         for stop in list(self._stops):
             stop()
-        if not self._stops:
+        if is_called_by_the_signal and not self._stops:
             signal.raise_signal(number)
 
 

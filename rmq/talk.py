@@ -88,7 +88,7 @@ class Talk:
         """Of consumers: they go before what is in line."""
         self._sent: dict[int, list[Said]] = {}
         self._consumers: dict[int, Subscribed] = {}
-        self._done: dict[tuple[str, int], None] = {}
+        self._done: dict[tuple[str, str], None] = {}
         """Messages (topic, sequence) whose ack was said and has not succeeded, the oldest first."""
         self._failure: errors.Error | None = None
         self._frame_bytes_max: int | None = None
@@ -129,8 +129,8 @@ class Talk:
                 self._settle(how, topic, messages[start : start + FRAME_MESSAGES], head)
 
     def _settle(self, how: How, topic: str, held: Sequence[Message], head: tuple[str, ...]) -> None:
-        places = {message.token: (topic, message.sequence) for message in held} if how == "ack" else {}
-        self._done.update(dict.fromkeys(places.values()))
+        names = {message.token: _name(message) for message in held} if how == "ack" else {}
+        self._done.update(dict.fromkeys(names.values()))
         while len(self._done) > DONE_MAX:
             del self._done[next(iter(self._done))]
 
@@ -140,7 +140,7 @@ class Talk:
                 return
             for each in found:
                 if each["ok"]:
-                    self._done.pop(places.get(each["token"], ("", 0)), None)
+                    self._done.pop(names.get(each["token"], ("", "")), None)
             late = [each["token"] for each in found if not each["ok"]]
             if late:
                 text = f"{len(late)} messages came too late for {how}."
@@ -176,13 +176,16 @@ class Talk:
             self._frames.append(encode({"op": "cancel", "id": id}))
 
     def _say(self, said: Said) -> None:
-        size = HEAD_BYTES + sum(map(len, said.parts))
-        if self._frame_bytes_max is not None and size > self._frame_bytes_max:
-            text = f"A message of about {size:,} bytes does not fit in a frame: a node takes {self._frame_bytes_max:,}."
-            said.done(errors.PayloadTooLarge(text, code="body_too_large"))
+        if self._frame_bytes_max is not None and _size(said) > self._frame_bytes_max:
+            self._refuse(said)
             return
         self._line.append(said)
         self.unanswered += 1
+
+    def _refuse(self, said: Said) -> None:
+        most = f"a node takes {self._frame_bytes_max:,}"
+        text = f"A message of about {_size(said):,} bytes does not fit in a frame: {most}."
+        said.done(errors.PayloadTooLarge(text, code="body_too_large"))
 
     # -- what goes to the node -------------------------------------------------------------------------------
 
@@ -250,29 +253,36 @@ class Talk:
         topic, self.is_of_use = consumer.frame["topic"], True
         for each in found:
             message = message_of(topic, each)
-            if (topic, message.sequence) in self._done:
+            if _name(message) in self._done:
                 self.settle("ack", [message])
             else:
                 consumer.deliver(message)
 
     def _answered(self, id: Any, found: Sequence[Any] | errors.Error) -> None:
-        start = 0
-        for said in self._sent.pop(id, ()):
-            self.is_of_use = True
-            self.unanswered -= 1
-            end = start + len(said.parts)
-            said.done(found if isinstance(found, errors.Error) else found[start:end])
-            start = end
+        together, start = deque(self._sent.pop(id, ())), 0
+        try:
+            if not isinstance(found, errors.Error) and len(found) != sum(len(said.parts) for said in together):
+                raise LookupError("an answer to something else")
+            while together:
+                end = start + len(together[0].parts)
+                together[0].done(found if isinstance(found, errors.Error) else found[start:end])
+                together.popleft()
+                self.unanswered, self.is_of_use, start = self.unanswered - 1, True, end
+        finally:
+            # What a malformed answer left is unanswered still.
+            self._line.extendleft(reversed(together))
 
     # -- connections -----------------------------------------------------------------------------------------
 
     def _greeted(self, frame_bytes_max: int) -> None:
         """What waits in line is weighed now."""
         self._frame_bytes_max = frame_bytes_max
-        waiting, self._line = self._line, deque()
-        self.unanswered -= len(waiting)
-        for said in waiting:
-            self._say(said)
+        large = [said for said in self._line if _size(said) > frame_bytes_max]
+        self._line = deque(said for said in self._line if _size(said) <= frame_bytes_max)
+        self.unanswered -= len(large)
+        for said in large:
+            # Now that the line stands: who is told may say something more.
+            self._refuse(said)
 
     def begin_again(self) -> None:
         """The connection is lost: what follows is for the next one."""
@@ -292,6 +302,16 @@ class Talk:
             self._line.popleft().done(error)
         while self._consumers:
             self._consumers.popitem()[1].failed(error)
+
+
+def _size(said: Said) -> int:
+    return HEAD_BYTES + sum(map(len, said.parts))
+
+
+def _name(message: Message) -> tuple[str, str]:
+    """Of a message for one subscription: each has its own. What a token begins with tells which; were that to change,
+    nothing would be recognised, and messages come twice, as to anybody."""
+    return (message.token or "").partition("-")[0], message.id
 
 
 def _depth(part: bytes) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 import rmq
 from bench.cluster import LocalCluster
+from rmq.stopping import stop_at_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -145,3 +146,24 @@ def test_a_signal_ends_all_of_a_program(url: str, program: str, number: signal.S
     assert out == "bye\n", err
     # uvicorn raises the signal again when it has ended, to be ended by it.
     assert process.returncode in ((0, -number, 1, 130) if program is SERVER else (0,)), err
+
+
+def test_a_handler_that_calls_ours_stays_and_so_do_all_after_it(url: str) -> None:
+    """As libraries do that wrap what they find."""
+    stops: list[int] = []
+    usual = signal.getsignal(signal.SIGTERM)
+    try:
+        with stop_at_signals(lambda: stops.append(1), wanted=True):
+            ours: Any = signal.getsignal(signal.SIGTERM)
+
+            def theirs(number: int, frame: Any) -> None:
+                ours(number, frame)
+
+            signal.signal(signal.SIGTERM, theirs)
+            for count in (1, 2):
+                signal.raise_signal(signal.SIGTERM)
+                assert (len(stops), signal.getsignal(signal.SIGTERM)) == (count, theirs)
+        signal.raise_signal(signal.SIGTERM)
+        assert len(stops) == 2
+    finally:
+        signal.signal(signal.SIGTERM, usual)

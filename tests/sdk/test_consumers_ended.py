@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import threading
 import time
@@ -312,3 +314,26 @@ def test_a_stop_before_the_first_run_is_one_for_it(queue: rmq.Client, url: str) 
                 await running
 
     asyncio.run(main())
+
+
+def test_a_handler_of_the_programs_own_that_raises_ends_a_worker_cleanly(queue: rmq.Client) -> None:
+    queue.publish_many("t", range(8))
+    done = []
+
+    @queue.consume("t", concurrency=2, prefetch=4)
+    def work(message: rmq.Message) -> None:
+        done.append(message.body)
+        time.sleep(0.3)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        timer.start()
+        with pytest.raises(SystemExit, match="3"):
+            work.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    ended = len(done)
+    assert left(queue) == (8 - ended, 0), "what was done is acked, the rest is given back"
+    time.sleep(0.5)
+    assert len(done) == ended < 8
