@@ -3,7 +3,7 @@
 Rules of this file: what hot routes pay is an index into a list and an addition; names, labels and text come
 into being when somebody asks. A rate is what this node saw in the last ten whole seconds and the present
 one. A registry of its own, so that nothing else in the process leaks in. Labels come from small closed sets; topics
-and subscriptions are listed up to a bound. A scrape asks nobody else, and costs the loop some 10 ms at most.
+and subscriptions are listed up to a bound. A scrape asks nobody else, and costs the loop up to 20 ms.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from app.api.calls import NO_STORE, Answer, Call
 from app.api.operations import Operation
+from app.broker import StateFull, TopicInfo
 
 if TYPE_CHECKING:
     from app.node.service import Node
@@ -218,7 +219,7 @@ class Metrics:
         text = f"Messages by state, {of_which}, up to {LISTED_SUBSCRIPTIONS} subscriptions"
         states = GaugeMetricFamily("rmq_subscription_messages", text, labels=["topic", "subscription", "state"])
         left, now_ms = LISTED_SUBSCRIPTIONS, time.time_ns() // 1_000_000
-        for topic in self._node.machine.topics("", limit=LISTED_TOPICS):
+        for topic in self._topics():
             depth.add_metric([topic.name], topic.messages)
             if topic.oldest_ms is not None:
                 age.add_metric([topic.name], max(0, now_ms - topic.oldest_ms) / 1000)
@@ -229,6 +230,13 @@ class Metrics:
         yield depth
         yield age
         yield states
+
+    def _topics(self) -> list[TopicInfo]:
+        try:
+            return self._node.machine.topics("", limit=LISTED_TOPICS)
+        except StateFull:
+            # On a full disk all else is wanted the more.
+            return []
 
     def operations(self) -> list[Operation]:
         """The route."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.api import metrics
+from app.broker import StateFull
 from tests.api.asking import T, publish, receive, settle
 from tests.api.fake_node import FakeNode
 
@@ -85,6 +86,18 @@ async def test_topics_and_subscriptions_are_listed_up_to_a_bound(
     assert len(await lines(client, "rmq_topic_messages")) == 3
     assert len(await lines(client, "rmq_topic_oldest_message_age_seconds")) == 3
     assert len(await lines(client, "rmq_subscription_messages")) == 4 * 4
+
+
+async def test_a_full_disk_hides_no_other_figure(
+    client: httpx.AsyncClient, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.put(T)
+
+    def full(*_: object, **__: object) -> None:
+        raise StateFull("no disk space for the state")
+
+    monkeypatch.setattr(node.machine, "topics", full)
+    assert await lines(client, "rmq_disk_free_bytes", "rmq_topic") == ["rmq_disk_free_bytes 1000.0"]
 
 
 async def test_names_are_as_prometheus_wants_them(client: httpx.AsyncClient) -> None:
