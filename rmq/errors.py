@@ -170,7 +170,7 @@ class NotRMQ(Error):
 
 
 class ClientClosed(Error):
-    """The client was closed, or is an AsyncClient of the process that this one was forked from."""
+    """The client was closed, or is an AsyncClient or a session of the process that this one was forked from."""
 
     advice = "Make a new client."
 

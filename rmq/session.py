@@ -11,6 +11,7 @@ what would wait for an answer is refused there.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 import time
@@ -39,6 +40,7 @@ class Session:
         self._nodes, self._retry, self._options = nodes, retry, options
         self._talk, self._search = Talk(), Search(nodes, retry, time.monotonic)
         self._changed = threading.Condition()
+        self._process = os.getpid()
         self._is_over = False
         self._over = "The session is over."
         """With the reason, where it is not its user's doing."""
@@ -121,7 +123,9 @@ class Session:
 
     def close(self) -> None:
         """End the session: what is leased and not settled goes back. Where it looks for a connection, it stops that,
-        after `Retry.connect_s` at most."""
+        after `Retry.connect_s` at most. In a forked process it does nothing: the session goes on in the other one."""
+        if self._process != os.getpid():
+            return
         self._may_wait()
         with self._changed:
             self._is_over = True
@@ -150,13 +154,20 @@ class Session:
     def _is_in_a_callback(self) -> bool:
         return threading.current_thread() is self._threads[0]
 
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            text = "The session is another process's, from which this one was forked."
+            raise errors.ClientClosed(text, code="client_closed")
+
     def _may_wait(self) -> None:
+        self._check_process()
         if self._is_in_a_callback:
             raise RuntimeError("a callback runs on the thread that reads the answers: it cannot wait for one")
 
     @contextlib.contextmanager
     def _saying(self) -> Iterator[None]:
         """Wait until there is room, and hold the lock."""
+        self._check_process()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._talk.unanswered < UNANSWERED_MAX or self._is_over or self._is_in_a_callback

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,13 @@ class _Handler:
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, self._before.pop(number))
 
+    def forget(self) -> None:
+        """In a forked process there are no consumers, and signals do what they did."""
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, before)
+        self._stops, self._before, self._in_main = [], {}, 0
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # Else somebody calls this in a handler of theirs, which stays.
         is_called_by_the_signal = signal.getsignal(number) == self._handle
@@ -69,6 +77,8 @@ class _Handler:
 
 
 _handler = _Handler()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_handler.forget)
 
 
 def stop_at_signals(stop: Stop, *, wanted: bool) -> contextlib.AbstractContextManager[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -81,3 +82,35 @@ def test_an_asynchronous_client_says_that_it_is_the_parents(url: str) -> None:
 
     assert in_a_child(use)() == 0
     asyncio.run(client.close())
+
+
+def test_a_session_stays_with_its_process(url: str) -> None:
+    with rmq.Client(url) as client:
+        client.create_topic("sessions")
+        with client.session() as session:
+            session.publish("sessions", 1).result(20)
+
+            def use() -> None:
+                for call in (lambda: session.publish("sessions", 2), session.flush, lambda: next(session.consume("t"))):
+                    with pytest.raises(errors.ClientClosed, match="another process"):
+                        call()
+                session.close()
+
+            assert in_a_child(use)() == 0
+            session.publish("sessions", 3).result(20)
+            assert [message.body for message in client.receive("sessions", max=9)] == [1, 3]
+
+
+def test_signals_in_a_child_do_what_they_did(url: str) -> None:
+    usual = signal.getsignal(signal.SIGTERM)
+    with rmq.Client(url) as client:
+        client.create_topic("signals")
+        with client.consume("signals", idle_s=0.1):
+            assert signal.getsignal(signal.SIGTERM) != usual
+
+            def look() -> None:
+                assert signal.getsignal(signal.SIGTERM) == usual
+
+            assert in_a_child(look)() == 0
+            assert signal.getsignal(signal.SIGTERM) != usual
+    assert signal.getsignal(signal.SIGTERM) == usual
