@@ -1,8 +1,8 @@
 """Waiting for a future, but not for ever.
 
 Theory: `asyncio.timeout` cancels the task around it, so it needs one, and hot requests have none (`app.api.short_way`).
-Here the time's end is a result like others, which the future gets unless it has one. A timer for each would be a
-twentieth of a publish: those whose time is nearly never over share one, which looks at them now and then.
+Here the time's end is a result like others, which the future gets unless it has one. A timer for each is set
+and cancelled for nothing: those whose time is nearly never over share one, which looks at them now and then.
 """
 
 from __future__ import annotations

@@ -6,20 +6,12 @@ import asyncio
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 import rmq
-from bench.cluster import LocalCluster
 from rmq import errors
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with LocalCluster(1) as alone:
-        alone.wait_for_leader()
-        yield f"http://127.0.0.1:{alone.ports[0]}"
 
 
 def in_a_child(do: Callable[[], None]) -> Callable[[], int]:

@@ -19,17 +19,10 @@ from typing import Any
 import pytest
 
 import rmq
-from bench.cluster import LocalCluster
 from rmq import errors
+from tests.sdk.looking import left
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with LocalCluster(1) as alone:
-        alone.wait_for_leader()
-        yield f"http://127.0.0.1:{alone.ports[0]}"
 
 
 @pytest.fixture
@@ -40,12 +33,6 @@ def queue(url: str) -> Iterator[rmq.Client]:
         yield found
         for topic in list(found.topics()):
             found.delete_topic(topic.name)
-
-
-def left(queue: rmq.Client) -> tuple[int, int]:
-    """Messages that are stored, and those of them that are leased."""
-    topic = queue.topic("t")
-    return topic.messages, topic.subscriptions[0].leased
 
 
 Work = Callable[[rmq.Message], Any]

@@ -8,22 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 import rmq
-from bench.cluster import LocalCluster
 from rmq import errors
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with LocalCluster(1) as alone:
-        alone.wait_for_leader()
-        yield f"http://127.0.0.1:{alone.ports[0]}"
+from tests.sdk.looking import left, until
 
 
 @pytest.fixture
@@ -33,19 +26,6 @@ def queue(url: str) -> Iterator[rmq.Client]:
         found.create_topic("t")
         yield found
         found.delete_topic("t")
-
-
-def left(queue: rmq.Client) -> tuple[int, int]:
-    """Messages that are stored, and those of them that are leased."""
-    topic = queue.topic("t")
-    return topic.messages, topic.subscriptions[0].leased
-
-
-async def until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        await asyncio.sleep(0.01)
 
 
 # -- a client that cannot be used any more --------------------------------------------------------------------

@@ -22,24 +22,7 @@ from rmq.messages import Message, NewFields, NewMessage
 from rmq.talk import FRAME_MESSAGES, Talk
 from rmq.wire import CONNECTIONS, session_refused
 from tests.api.conftest import Live
-
-QUICK = rmq.Retry(total_s=5)
-
-
-@pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
-    with Live() as found:
-        yield found
-
-
-@pytest.fixture
-def queue(live: Live) -> Iterator[rmq.Client]:
-    """A client, and an empty topic `t`."""
-    with rmq.Client(live.url, retry=QUICK) as found:
-        found.create_topic("t")
-        yield found
-        for topic in list(found.topics()):
-            found.delete_topic(topic.name)
+from tests.sdk.looking import HELLO, QUICK
 
 
 class Both:
@@ -280,8 +263,6 @@ def test_what_websockets_says_is_heard_by_who_asks_for_it(caplog: pytest.LogCapt
 
 
 # -- without a socket -----------------------------------------------------------------------------------------
-
-HELLO = {"op": "hello", "node": 0, "version": "0.1.0", "frame_bytes_max": 1 << 20}
 
 
 def test_neighbours_that_want_the_same_go_in_one_frame() -> None:

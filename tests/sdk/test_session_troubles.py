@@ -28,29 +28,12 @@ from rmq.messages import NewMessage
 from rmq.policy import Nodes, Search
 from rmq.talk import SUBPROTOCOL, Talk
 from tests.api.conftest import Live
+from tests.sdk.looking import HELLO
 
-QUICK = rmq.Retry(total_s=5)
-HELLO = {"op": "hello", "node": 0, "version": "0.1.0", "frame_bytes_max": 1 << 20}
 DELIVERY = {
     "id": "7", "sequence": 7, "body": "a", "headers": {}, "group": None, "priority": 0, "deliveries": 1,
     "published_at": "2026-01-31T12:00:00.000Z", "token": "b-1-0-7-1", "lease_expires_at": "2026-01-31T12:00:30.000Z",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
-    with Live() as found:
-        yield found
-
-
-@pytest.fixture
-def queue(live: Live) -> Iterator[rmq.Client]:
-    """A client, and an empty topic `t`."""
-    with rmq.Client(live.url, retry=QUICK) as found:
-        found.create_topic("t")
-        yield found
-        for topic in list(found.topics()):
-            found.delete_topic(topic.name)
 
 
 BAD = [

@@ -10,8 +10,7 @@ import pytest
 from rmq import errors
 from rmq.messages import NewMessage
 from rmq.talk import Talk
-
-HELLO = {"op": "hello", "node": 0, "version": "0.1.0", "frame_bytes_max": 1 << 20}
+from tests.sdk.looking import HELLO
 
 
 def hear(talk: Talk, **frame: Any) -> None:
