@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from app.api.calls import Call, Header
+from app.api.joined import Joined
 from app.api.params import key_of
 from app.api.problems import CODES, Problem, sentence
 from app.broker import Machine, TopicInfo, commands, results
@@ -54,11 +55,20 @@ def repeat_of(call: Call, body: bytes = b"") -> Repeat | None:
     return Repeat(key, fingerprint(b"".join(b"%d:%b" % (len(part), part) for part in parts)))
 
 
+class _Lane(NamedTuple):
+    """What single publishes have in common that are stored by one command. `repeatable`: each has a `dedup_id`."""
+
+    topic: str
+    repeatable: bool
+    timeout_s: float
+
+
 class Queue:
     """Operations through one node. All raise Problem and NodeError."""
 
     def __init__(self, node: Submitter) -> None:
         self._submit = node.submit
+        self._joined = Joined(self._publish_each)
 
     async def publish(
         self, topic: str, messages: list[NewMessage], key: str | None, timeout_s: float, *, atomic: bool = True
@@ -71,6 +81,24 @@ class Queue:
         result = _accepted(results.decode_short(data))
         assert isinstance(result, results.Published | results.PublishedRun)
         return result
+
+    async def publish_one(
+        self, topic: str, message: NewMessage, key: str | None, timeout_s: float
+    ) -> results.PublishedRun:
+        """Store one message, with those that others publish at the moment."""
+        if key is None:
+            lane = _Lane(topic, is_repeatable((message,)), timeout_s)
+            return await self._joined.ask(lane, message, _size_bytes(message))
+        run = await self.publish(topic, [message], key, timeout_s)
+        (place,) = _each(run)
+        if isinstance(place, Problem):
+            raise place
+        return place
+
+    async def _publish_each(
+        self, lane: _Lane, messages: Sequence[NewMessage]
+    ) -> Sequence[results.PublishedRun | Exception]:
+        return _each(await self.publish(lane.topic, list(messages), None, lane.timeout_s, atomic=False))
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
         """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
@@ -133,6 +161,25 @@ def is_repeatable(messages: Sequence[NewMessage]) -> bool:
         if message.dedup_id is None:
             return False
     return True
+
+
+def _size_bytes(message: NewMessage) -> int:
+    """What the message takes in a command, at most."""
+    headers = 0 if message.headers is None else sum(len(name) + 4 * len(text) for name, text in message.headers.items())
+    return len(message.body) + headers
+
+
+def _each(published: results.Published | results.PublishedRun) -> list[results.PublishedRun | Problem]:
+    """Where each message is, or why it is nowhere."""
+    if isinstance(published, results.PublishedRun):
+        id, sequence = published.first_id, published.first_sequence
+        return [results.PublishedRun(id + n, sequence + n, 1, published.duplicate) for n in range(published.count)]
+    return [
+        results.PublishedRun(int(each.id), each.sequence, 1, each.duplicate)
+        if each.code is None
+        else refused(each.code, each.detail or "")
+        for each in published.messages
+    ]
 
 
 def _result(data: bytes) -> results.Result:
