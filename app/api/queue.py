@@ -19,7 +19,19 @@ from app.api.joined import Joined
 from app.api.params import key_of
 from app.api.problems import CODES, Problem, sentence
 from app.broker import Machine, TopicInfo, commands, results
-from app.broker.commands import MESSAGES_MAX, Ack, Command, Extend, Nack, NewMessage, Once, Publish, Receive
+from app.broker.commands import (
+    MESSAGES_MAX,
+    Ack,
+    Command,
+    Extend,
+    Keyed,
+    Nack,
+    NewMessage,
+    Once,
+    Publish,
+    PublishKeyed,
+    Receive,
+)
 from app.broker.digest import fingerprint
 from app.node.errors import NodeError
 
@@ -56,9 +68,11 @@ def repeat_of(call: Call, body: bytes = b"") -> Repeat | None:
 
 
 class _Lane(NamedTuple):
-    """What single publishes have in common that are stored by one command. `repeatable`: each has a `dedup_id`."""
+    """What single publishes have in common that are stored by one command. `repeatable`: each may be sent again, since
+    it has a key of its own, or a `dedup_id`."""
 
     topic: str
+    keyed: bool
     repeatable: bool
     timeout_s: float
 
@@ -75,9 +89,13 @@ class Queue:
     ) -> results.Published | results.PublishedRun:
         """Store messages, all or none, or each that can be."""
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
-        command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
         retry = key is not None or is_repeatable(messages)
-        data = await self._submit(command, timeout_s=timeout_s, retry=retry, grows=True)
+        return await self._publish(Publish(topic, messages, key, fingerprint, atomic), timeout_s, retry=retry)
+
+    async def _publish(
+        self, command: Publish | PublishKeyed, timeout_s: float, *, retry: bool
+    ) -> results.Published | results.PublishedRun:
+        data = await self._submit(commands.encode(command), timeout_s=timeout_s, retry=retry, grows=True)
         result = _accepted(results.decode_short(data))
         assert isinstance(result, results.Published | results.PublishedRun)
         return result
@@ -86,19 +104,17 @@ class Queue:
         self, topic: str, message: NewMessage, key: str | None, timeout_s: float
     ) -> results.PublishedRun:
         """Store one message, with those that others publish at the moment."""
-        if key is None:
-            lane = _Lane(topic, is_repeatable((message,)), timeout_s)
-            return await self._joined.ask(lane, message, _size_bytes(message))
-        run = await self.publish(topic, [message], key, timeout_s)
-        (place,) = _each(run)
-        if isinstance(place, Problem):
-            raise place
-        return place
+        keyed = Keyed(message, key or "", b"" if key is None else _fingerprint([message], True))
+        lane = _Lane(topic, key is not None, key is not None or is_repeatable((message,)), timeout_s)
+        return await self._joined.ask(lane, keyed, _size_bytes(keyed))
 
-    async def _publish_each(
-        self, lane: _Lane, messages: Sequence[NewMessage]
-    ) -> Sequence[results.PublishedRun | Exception]:
-        return _each(await self.publish(lane.topic, list(messages), None, lane.timeout_s, atomic=False))
+    async def _publish_each(self, lane: _Lane, parts: Sequence[Keyed]) -> list[results.PublishedRun | Problem]:
+        command = (
+            PublishKeyed(lane.topic, list(parts))
+            if lane.keyed
+            else Publish(lane.topic, [part.message for part in parts], atomic=False)
+        )
+        return _each(await self._publish(command, lane.timeout_s, retry=lane.repeatable))
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
         """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
@@ -163,8 +179,9 @@ def is_repeatable(messages: Sequence[NewMessage]) -> bool:
     return True
 
 
-def _size_bytes(message: NewMessage) -> int:
-    """What the message takes in a command, at most."""
+def _size_bytes(part: Keyed) -> int:
+    """What it takes in a command, at most, but for what is short."""
+    message = part.message
     headers = 0 if message.headers is None else sum(len(name) + 4 * len(text) for name, text in message.headers.items())
     return len(message.body) + headers
 

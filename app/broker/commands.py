@@ -110,6 +110,21 @@ class Publish(_Plain, frozen=True, tag=3):
     atomic: bool = True
 
 
+class Keyed(_Plain, frozen=True):
+    """One of a PublishKeyed."""
+
+    message: NewMessage
+    key: Key
+    fingerprint: Fingerprint
+
+
+class PublishKeyed(_Plain, frozen=True, tag=18):
+    """Each as a Publish of its own would be -> Published."""
+
+    topic: str
+    messages: Annotated[list[Keyed], Meta(min_length=1, max_length=MESSAGES_MAX)]
+
+
 class Receive(_Plain, frozen=True, tag=4):
     """Up to `max` messages, fewer where their bodies together would exceed a few MiB -> Received. `auto_ack`: they are
     done with the answer; else leased for `lease_ms`, None for what the topic says. `final`: with a key, that there was
@@ -223,7 +238,7 @@ class Tick(_Plain, frozen=True, tag=16):
 
 class Once(_Plain, frozen=True, tag=17):
     """`command` (an encoded one of the others), unless that was done under this key -> its answer. Refusals are not
-    kept: they changed nothing. Publish and Receive have keys of their own."""
+    kept: they changed nothing. Publish, PublishKeyed and Receive have keys of their own."""
 
     key: Key
     fingerprint: Fingerprint
@@ -231,7 +246,7 @@ class Once(_Plain, frozen=True, tag=17):
 
 
 Command = (
-    CreateTopic | DeleteTopic | Publish | Receive | Ack | Nack | Extend | ChangeTopic | Purge | Redrive
+    CreateTopic | DeleteTopic | Publish | PublishKeyed | Receive | Ack | Nack | Extend | ChangeTopic | Purge | Redrive
     | CreateSubscription | DeleteSubscription | PutSchedule | DeleteSchedule | Fire | Tick | Once
 )  # fmt: skip
 

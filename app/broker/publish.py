@@ -1,4 +1,4 @@
-"""Publish: append messages to a topic, all or none, or each that can be.
+"""Publish: append messages to a topic, all or none, or each that can be; PublishKeyed: each under a key of its own.
 
 The messages of one command mostly have consecutive ids and sequences, so its answer can be told again from three
 numbers: that is all that a claim keeps of it then. A message with a dedup_id has a claim of its own: a second one with
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from app.broker import dedup, messages, overflow, packs
-from app.broker.commands import NewMessage, Publish
+from app.broker.commands import NewMessage, Publish, PublishKeyed
 from app.broker.digest import fingerprint
 from app.broker.messages import PLAIN, Attributes
 from app.broker.results import (
@@ -23,9 +23,9 @@ from app.broker.results import (
     Published,
     PublishedMessage,
     PublishedRun,
+    Refused,
     encode,
     no_such_topic,
-    refuse,
 )
 from app.broker.state import State, Topic
 
@@ -56,47 +56,89 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(Run | Mixed).decode
 
 
+Answer = Published | PublishedRun | Refused
+
+
 def publish(state: State, command: Publish) -> bytes:
     """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused."""
     topic = state.topic(command.topic)
+    return no_such_topic(command.topic) if topic is None else encode(_publish(state, topic, command))
+
+
+def publish_keyed(state: State, command: PublishKeyed) -> bytes:
+    """Published: of each message what a Publish of it alone would have been answered. Refused for an unknown topic."""
+    topic = state.topic(command.topic)
     if topic is None:
         return no_such_topic(command.topic)
+    run = _fresh(state, topic, command)
+    if run is not None:
+        return encode(_answer(run))
+    places: list[PublishedMessage] = []
+    for each in command.messages:
+        answer = _publish(state, topic, Publish(topic.name, [each.message], each.key, each.fingerprint))
+        if isinstance(answer, Refused):
+            places.append(PublishedMessage("", 0, code=answer.code, detail=answer.detail))
+        else:
+            places += answer.messages if isinstance(answer, Published) else answer.spelled_out().messages
+    return encode(Published(places))
+
+
+def _fresh(state: State, topic: Topic, command: PublishKeyed) -> Run | None:
+    """Mostly no key was used before, and there is room for all: then all at once costs a fraction, and comes to the
+    same. None where it is not so, with nothing changed."""
+    keys = [each.key for each in command.messages]
+    new = [each.message for each in command.messages]
+    if len(new) == 1 or topic.settings.overflow != "reject" or any(message.dedup_id is not None for message in new):
+        return None
+    if len(set(keys)) < len(keys) or dedup.is_any_claimed(state, topic.id, dedup.PUBLISH, keys):
+        return None
+    try:
+        run = append(state, topic, new)
+    except Refusal:
+        return None
+    answers = (_encode(Run(run.first_id + n, run.first_sequence + n, 1)) for n in range(run.count))
+    claims = [(each.key, each.fingerprint, answer) for each, answer in zip(command.messages, answers, strict=True)]
+    dedup.remember(state, topic, dedup.PUBLISH, *claims)
+    return run
+
+
+def _publish(state: State, topic: Topic, command: Publish) -> Answer:
     if command.key is None:
-        return _publish(state, topic, command)[0]
+        return _store_new(state, topic, command)[0]
     claim = dedup.find(state, topic.id, dedup.PUBLISH, command.key)
     if claim is not None:
         if claim.fingerprint != command.fingerprint:
-            return refuse(KEY_REUSED, f"the key {command.key!r} was used for another publish")
+            return Refused(KEY_REUSED, f"the key {command.key!r} was used for another publish")
         return _again(_decode_answer(claim.answer))
-    answer, kept = _publish(state, topic, command)
+    answer, kept = _store_new(state, topic, command)
     if kept is not None:
-        dedup.remember(state, topic, dedup.PUBLISH, command.key, command.fingerprint, _encode(kept))
+        dedup.remember(state, topic, dedup.PUBLISH, (command.key, command.fingerprint, _encode(kept)))
     return answer
 
 
-def _publish(state: State, topic: Topic, command: Publish) -> tuple[bytes, Run | Mixed | None]:
+def _store_new(state: State, topic: Topic, command: Publish) -> tuple[Answer, Run | Mixed | None]:
     """-> the answer, and what a claim keeps of it: None where nothing was stored."""
     if command.atomic:
         try:
             return _all(state, topic, command.messages)
         except Refusal as refusal:
-            return refuse(refusal.code, refusal.detail), None
+            return Refused(refusal.code, str(refusal)), None
     if topic.settings.overflow == "reject":
         # Each for itself is mostly all of them: then all at once costs a fraction, and comes to the same.
         with contextlib.suppress(Refusal):
             return _all(state, topic, command.messages)
     mixed = Mixed([_try(state, topic, message) for message in command.messages])
     nothing_done = all(each.code is not None for each in mixed.messages)
-    return encode(Published(mixed.messages)), None if nothing_done else mixed
+    return Published(mixed.messages), None if nothing_done else mixed
 
 
-def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[bytes, Run | Mixed]:
+def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[Answer, Run | Mixed]:
     """The same of messages that are stored together. Raises Refusal, with nothing changed."""
     if all(message.dedup_id is None for message in new):
         run = append(state, topic, new)
         return _answer(run), run
     mixed = Mixed(_store(state, topic, new))
-    return encode(Published(mixed.messages)), mixed
+    return Published(mixed.messages), mixed
 
 
 def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
@@ -186,7 +228,7 @@ def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[Publis
         place = Run(run.first_id + count, run.first_sequence + count, 1)
         count += 1
         if id is not None:
-            dedup.remember(state, topic, dedup.MESSAGE, id, contents[id], _encode(place))
+            dedup.remember(state, topic, dedup.MESSAGE, (id, contents[id], _encode(place)))
             places[id] = place
         answers.append(_place(place))
     return answers
@@ -230,12 +272,12 @@ def _content(message: NewMessage) -> bytes:
     return fingerprint(_encode(said))
 
 
-def _again(kept: Run | Mixed) -> bytes:
+def _again(kept: Run | Mixed) -> Answer:
     if isinstance(kept, Run):
         return _answer(kept, duplicate=True)
     stored = [msgspec.structs.replace(each, duplicate=True) if each.code is None else each for each in kept.messages]
-    return encode(Published(stored))
+    return Published(stored)
 
 
-def _answer(run: Run, duplicate: bool = False) -> bytes:
-    return encode(PublishedRun(run.first_id, run.first_sequence, run.count, duplicate))
+def _answer(run: Run, duplicate: bool = False) -> PublishedRun:
+    return PublishedRun(run.first_id, run.first_sequence, run.count, duplicate)

@@ -69,7 +69,7 @@ def receive(state: State, command: Receive) -> bytes:
         return _again(state, topic, subscription, command, claim.answer)
     handed = _hand_out(state, topic, subscription, command)
     if handed is not _MORE and (command.final or handed is not _EMPTY):
-        dedup.remember(state, topic, dedup.RECEIVE, command.key, fingerprint, handed[1])
+        dedup.remember(state, topic, dedup.RECEIVE, (command.key, fingerprint, handed[1]))
     return handed[0]
 
 

@@ -180,3 +180,38 @@ async def test_what_may_be_repeated_is_not_with_what_may_not(topic: httpx.AsyncC
     first, second = await ask(topic, {"body": 5}, {"body": 2, "dedup_id": "a"})
     assert (first.status_code, second.json()["messages"][0]["duplicate"]) == (504, True)
     assert sorted(await take(topic, max=10)) == [1, 2, 3, 4, 5]
+
+
+async def test_keys_too_are_few_commands_and_each_is_answered_again(topic: httpx.AsyncClient, node: FakeNode) -> None:
+    async def ask_all() -> list[dict[str, Any]]:
+        asked = (ask(topic, {"body": n}, **{"idempotency-key": f"k{n}"}) for n in range(30))
+        return [answer.json()["messages"][0] for (answer,) in await asyncio.gather(*asked)]
+
+    before = node.submitted
+    first = await ask_all()
+    assert node.submitted - before < 10
+    assert sorted(place["sequence"] for place in first) == list(range(1, 31))
+    assert await ask_all() == [{**place, "duplicate": True} for place in first]
+    (alone,) = await ask(topic, {"body": 3}, **{"idempotency-key": "k3"})
+    assert alone.json()["messages"] == [{**first[3], "duplicate": True}]
+
+
+async def test_a_key_used_for_something_else_is_refused_alone(topic: httpx.AsyncClient) -> None:
+    await ask(topic, {"body": 1}, **{"idempotency-key": "k"})
+    (other,), (new,), (same,), (twice,) = await asyncio.gather(
+        ask(topic, {"body": 2}, **{"idempotency-key": "k"}), ask(topic, {"body": 3}, **{"idempotency-key": "l"}),
+        ask(topic, {"body": 1}, **{"idempotency-key": "k"}), ask(topic, {"body": 3}, **{"idempotency-key": "l"}),
+    )  # fmt: skip
+    assert "'k'" in check(other, 422, "key_reused")
+    assert same.json()["messages"][0]["duplicate"] is True
+    places = [answer.json()["messages"][0] for answer in (new, twice)]
+    assert places[0]["id"] == places[1]["id"] and [place["duplicate"] for place in places] == [False, True]
+    assert await take(topic, max=10) == [1, 3]
+
+
+async def test_with_keys_a_lost_answer_is_asked_for_again(topic: httpx.AsyncClient, node: FakeNode) -> None:
+    node.lost = 1
+    asked = (ask(topic, {"body": n}, **{"idempotency-key": f"k{n}"}) for n in range(5))
+    answers = [answer for (answer,) in await asyncio.gather(*asked)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert sorted(await take(topic, max=10)) == list(range(5))

@@ -29,10 +29,12 @@ from app.broker.commands import (
     DeleteTopic,
     Extend,
     Fire,
+    Keyed,
     Nack,
     NewMessage,
     Once,
     Publish,
+    PublishKeyed,
     Purge,
     PutSchedule,
     Receive,
@@ -70,9 +72,9 @@ WITHOUT_TRACE = {"deletetopic", "purge", "deletesubscription"}
 WITH_TOKENS = {"ack", "nack", "extend", "once"}
 """Not to be spoiled: a token that is none, but reads like one, is for `test_leases`."""
 WEIGHTS = {
-    "publish": 24, "receive": 26, "ack": 8, "nack": 12, "extend": 3, "tick": 4, "createtopic": 2, "changetopic": 3,
-    "deletetopic": 1, "purge": 1, "redrive": 4, "createsubscription": 5, "deletesubscription": 4, "putschedule": 1,
-    "deleteschedule": 1, "fire": 2, "once": 4, "nothing": 2,
+    "publish": 24, "publishkeyed": 10, "receive": 26, "ack": 8, "nack": 12, "extend": 3, "tick": 4, "createtopic": 2,
+    "changetopic": 3, "deletetopic": 1, "purge": 1, "redrive": 4, "createsubscription": 5, "deletesubscription": 4,
+    "putschedule": 1, "deleteschedule": 1, "fire": 2, "once": 4, "nothing": 2,
 }  # fmt: skip
 
 
@@ -231,6 +233,12 @@ class Author:
         topic = self._topic()
         messages = [self.message(topic) for _ in range(self._random.choice(self._sizes))]
         return Publish(topic, messages, key, print_, not self._one_in(4))
+
+    def publishkeyed(self) -> PublishKeyed:
+        topic, new_keys = self._topic(), self._random.choice([["k", "l", "m"], list(map(str, range(300)))])
+        count = self._random.choice([*self._sizes, 8])
+        keys = [self._random.choice(new_keys) for _ in range(count)]
+        return PublishKeyed(topic, [Keyed(self.message(topic), key, b"12"[self._one_in(8) :][:1]) for key in keys])
 
     def receive(self) -> Receive:
         random = self._random

@@ -31,6 +31,7 @@ from app.broker.commands import (
     NewMessage,
     Once,
     Publish,
+    PublishKeyed,
     Purge,
     PutSchedule,
     Receive,
@@ -186,6 +187,17 @@ class Model(Deliveries):
             self.claims.remember(self.now_ms, window_ms, command.fingerprint, answers, *owner)
         return Published(answers)
 
+    def publishkeyed(self, command: PublishKeyed) -> Result:
+        self.topic(command.topic)
+        answers: list[PublishedMessage] = []
+        for each in command.messages:
+            alone = self.do(Publish(command.topic, [each.message], each.key, each.fingerprint))
+            if isinstance(alone, Published):
+                answers += alone.messages
+            else:
+                answers.append(PublishedMessage("", 0, code=str(alone)))
+        return Published(answers)
+
     def publish_all(self, topic: Topic, news: Sequence[NewMessage]) -> list[PublishedMessage]:
         """All of them or none."""
         fresh: list[NewMessage] = []
@@ -290,7 +302,7 @@ class Model(Deliveries):
             inner = decode(command.command)
         except BadCommand:
             raise Refusal("bad_command") from None
-        if isinstance(inner, Once | Publish | Receive):
+        if isinstance(inner, Once | Publish | PublishKeyed | Receive):
             raise Refusal("bad_command")
         answer = self.do(inner)
         if not isinstance(answer, str):

@@ -10,8 +10,10 @@ from app.broker.commands import (
     CreateTopic,
     DeleteSubscription,
     DeleteTopic,
+    Keyed,
     NewMessage,
     Publish,
+    PublishKeyed,
     Purge,
     Receive,
     TopicSettings,
@@ -323,3 +325,47 @@ def test_a_publish_of_which_nothing_was_stored_leaves_its_key_free(feed: Feed) -
     feed.receive(topic="small")
     stored = feed.one(again)
     assert isinstance(stored, Published) and stored.messages[0].code is None and not stored.messages[0].duplicate
+
+
+def keyed(feed: Feed, *said: tuple[str, bytes, bytes], topic: str = "t") -> list[PublishedMessage]:
+    """Of each the key, the fingerprint and the body."""
+    answer = feed.one(PublishKeyed(topic, [Keyed(NewMessage(body), key, print_) for key, print_, body in said]))
+    assert isinstance(answer, Published), answer
+    return answer.messages
+
+
+def test_many_keys_in_one_command_are_each_a_publish_of_its_own(feed: Feed) -> None:
+    first = keyed(feed, *((f"k{n}", b"f", b"%d" % n) for n in range(40)))
+    assert [place.sequence for place in first] == list(range(1, 41)) and not any(place.duplicate for place in first)
+    assert feed.machine.counts().claims == 40
+    alone = feed.one(Publish("t", [NewMessage(b"7")], "k7", b"f"))
+    assert isinstance(alone, Published)
+    (again,) = alone.messages
+    assert (again.id, again.sequence, again.duplicate) == (first[7].id, first[7].sequence, True)
+    assert feed.bodies() == [b"%d" % n for n in range(40)]
+
+
+def test_of_many_keys_some_known_some_used_otherwise_and_one_twice(feed: Feed) -> None:
+    (old,) = publish(feed, "old").messages
+    said = ("old", b"f", b"x"), ("new", b"f", b"1"), ("old", b"other", b"2"), ("new", b"f", b"1"), ("last", b"f", b"3")
+    found = keyed(feed, *said)
+    assert (found[0].id, found[0].duplicate) == (old.id, True)
+    assert [found[n].duplicate for n in (1, 3, 4)] == [False, True, False]
+    assert found[1].id == found[3].id and found[2].code == "key_reused" and "'old'" in (found[2].detail or "")
+    assert feed.bodies() == [b"x", b"1", b"3"]
+
+
+def test_of_many_keys_those_are_used_up_whose_message_was_stored(feed: Feed) -> None:
+    feed.create("small", max_messages=2)
+    found = keyed(feed, *((f"k{n}", b"f", b"%d" % n) for n in range(4)), topic="small")
+    assert [place.code for place in found] == [None, None, "topic_full", "topic_full"]
+    assert feed.bodies(topic="small") == [b"0", b"1"]
+    again = keyed(feed, *((f"k{n}", b"f", b"%d" % n) for n in range(4)), topic="small")
+    assert [place.duplicate for place in again] == [True, True, False, False]
+    assert feed.refused(PublishKeyed("no", [Keyed(NewMessage(b""), "k", b"")])) == "topic_not_found"
+
+
+def test_a_key_may_hold_anything(feed: Feed) -> None:
+    keys = ["a", "a\0b", "a\0", '"', "\\", "é", "🙂"]
+    assert not any(place.duplicate for place in keyed(feed, *((key, b"f", b"") for key in keys)))
+    assert all(place.duplicate for place in keyed(feed, *((key, b"f", b"") for key in keys)))

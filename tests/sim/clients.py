@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from app.broker.commands import (
     CreateTopic,
     DeleteTopic,
+    Keyed,
     NewMessage,
     Once,
     Publish,
+    PublishKeyed,
     Receive,
     Redrive,
     TopicSettings,
@@ -101,6 +103,7 @@ class Client:
         return Operation("read", topic, None)
 
     def _publish(self, topic: str) -> Operation:
+        """A batch, or what the API makes of publishes of several clients (`app.api.joined`)."""
         rng = self.world.rng
         name = f"{self.number}.{self._made}"
         count = 1 if rng.random() < 0.8 else rng.randint(2, 4)
@@ -108,8 +111,14 @@ class Client:
         bodies = [f'"{name}.{i}{padding}"'.encode() for i in range(count)]
         key = f"k{name}" if rng.random() < 0.6 else None
         messages = [NewMessage(body) for body in bodies]
-        command = encode(Publish(topic, messages, key, name.encode() if key else b""))
-        return Operation("publish", topic, command, grows=True, keyed=key is not None, bodies=bodies)
+        joined = count > 1 and self._made % 2 == 0
+        command: Publish | PublishKeyed
+        if joined and key is not None:
+            print_ = name.encode()
+            command = PublishKeyed(topic, [Keyed(each, f"{key}.{i}", print_) for i, each in enumerate(messages)])
+        else:
+            command = Publish(topic, messages, key, name.encode() if key else b"", not joined)
+        return Operation("publish", topic, encode(command), grows=True, keyed=key is not None, bodies=bodies)
 
     def receive(self, topic: str, most: int, keyed: bool | None = None) -> Operation:
         """The next messages of a topic. The lease, of no effect here, makes the command's bytes its own."""

@@ -96,6 +96,7 @@ SITUATIONS = (
     "superseded: unknown",
     "keyed operation repeated",
     "publish deduplicated",
+    "joined publishes repeated",
     "receive repeated",
     # leases
     "message handed out again",

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.broker import commands, results
-from app.broker.commands import Once, Tick
+from app.broker.commands import Once, PublishKeyed, Tick
 from app.broker.handlers import ROWS_BESIDE, ROWS_IN_A_TICK
 from app.broker.results import LEASE_LOST, Published, Received, Settled
 from app.node.envelope import unseal
@@ -100,7 +100,8 @@ class _Seen:
         elif isinstance(command, Once) and is_repeated:
             self._count("settling repeated under its key")
         if isinstance(answer, Published) and any(message.duplicate for message in answer.messages):
-            self._count("publish deduplicated")
+            is_joined = isinstance(command, PublishKeyed)
+            self._count("joined publishes repeated" if is_joined else "publish deduplicated")
         elif isinstance(answer, Settled) and LEASE_LOST in answer.codes:
             self._count("lease lost, and said so")
         elif isinstance(answer, Received) and answer.messages:
