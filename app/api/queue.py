@@ -29,6 +29,7 @@ from app.broker.commands import (
     NewMessage,
     Once,
     Publish,
+    Publishes,
     PublishKeyed,
     Receive,
 )
@@ -71,8 +72,6 @@ class _Lane(NamedTuple):
     """What single publishes have in common that are stored by one command. `repeatable`: each may be sent again, since
     it has a key of its own, or a `dedup_id`."""
 
-    topic: str
-    keyed: bool
     repeatable: bool
     timeout_s: float
 
@@ -90,12 +89,8 @@ class Queue:
         """Store messages, all or none, or each that can be."""
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
         retry = key is not None or is_repeatable(messages)
-        return await self._publish(Publish(topic, messages, key, fingerprint, atomic), timeout_s, retry=retry)
-
-    async def _publish(
-        self, command: Publish | PublishKeyed, timeout_s: float, *, retry: bool
-    ) -> results.Published | results.PublishedRun:
-        data = await self._submit(commands.encode(command), timeout_s=timeout_s, retry=retry, grows=True)
+        command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
+        data = await self._submit(command, timeout_s=timeout_s, retry=retry, grows=True)
         result = _accepted(results.decode_short(data))
         assert isinstance(result, results.Published | results.PublishedRun)
         return result
@@ -105,16 +100,26 @@ class Queue:
     ) -> results.PublishedRun:
         """Store one message, with those that others publish at the moment."""
         keyed = Keyed(message, key or "", b"" if key is None else _fingerprint([message], True))
-        lane = _Lane(topic, key is not None, key is not None or is_repeatable((message,)), timeout_s)
-        return await self._joined.ask(lane, keyed, _size_bytes(keyed))
+        lane = _Lane(key is not None or is_repeatable((message,)), timeout_s)
+        return await self._joined.ask(lane, (topic, keyed), _size_bytes(keyed))
 
-    async def _publish_each(self, lane: _Lane, parts: Sequence[Keyed]) -> list[results.PublishedRun | Problem]:
-        command = (
-            PublishKeyed(lane.topic, list(parts))
-            if lane.keyed
-            else Publish(lane.topic, [part.message for part in parts], atomic=False)
-        )
-        return _each(await self._publish(command, lane.timeout_s, retry=lane.repeatable))
+    async def _publish_each(
+        self, lane: _Lane, parts: Sequence[tuple[str, Keyed]]
+    ) -> list[results.PublishedRun | Problem]:
+        by_kind: dict[tuple[str, bool], list[int]] = {}
+        for n, (topic, part) in enumerate(parts):
+            by_kind.setdefault((topic, bool(part.key)), []).append(n)
+        publishes = [_together(topic, [parts[n][1] for n in places]) for (topic, _), places in by_kind.items()]
+        command = publishes[0] if len(publishes) == 1 else Publishes(publishes)
+        data = await self._submit(
+            commands.encode(command), timeout_s=lane.timeout_s, retry=lane.repeatable, grows=True
+        )  # fmt: skip
+        result = results.decode_short(data)
+        answers = result.answers if isinstance(result, results.PublishedEach) else [result]
+        found = dict[int, results.PublishedRun | Problem]()
+        for places, answer in zip(by_kind.values(), answers, strict=True):
+            found.update(zip(places, _each(answer, len(places)), strict=True))
+        return [found[n] for n in range(len(parts))]
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
         """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
@@ -186,16 +191,26 @@ def _size_bytes(part: Keyed) -> int:
     return len(message.body) + headers
 
 
-def _each(published: results.Published | results.PublishedRun) -> list[results.PublishedRun | Problem]:
-    """Where each message is, or why it is nowhere."""
-    if isinstance(published, results.PublishedRun):
-        id, sequence = published.first_id, published.first_sequence
-        return [results.PublishedRun(id + n, sequence + n, 1, published.duplicate) for n in range(published.count)]
+def _together(topic: str, parts: Sequence[Keyed]) -> Publish | PublishKeyed:
+    """Publishes of one topic, all with keys or all without."""
+    if parts[0].key:
+        return PublishKeyed(topic, list(parts))
+    return Publish(topic, [part.message for part in parts], atomic=False)
+
+
+def _each(answer: object, count: int) -> list[results.PublishedRun | Problem]:
+    """Where each of so many messages is, or why it is nowhere."""
+    if isinstance(answer, results.PublishedRun):
+        id, sequence = answer.first_id, answer.first_sequence
+        return [results.PublishedRun(id + n, sequence + n, 1, answer.duplicate) for n in range(count)]
+    if isinstance(answer, results.Refused):
+        return [refused(answer.code, answer.detail) for _ in range(count)]
+    assert isinstance(answer, results.Published)
     return [
         results.PublishedRun(int(each.id), each.sequence, 1, each.duplicate)
         if each.code is None
         else refused(each.code, each.detail or "")
-        for each in published.messages
+        for each in answer.messages
     ]
 
 

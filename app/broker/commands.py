@@ -125,6 +125,12 @@ class PublishKeyed(_Plain, frozen=True, tag=18):
     messages: Annotated[list[Keyed], Meta(min_length=1, max_length=MESSAGES_MAX)]
 
 
+class Publishes(_Plain, frozen=True, tag=19):
+    """Several, each as it would be alone -> PublishedEach."""
+
+    publishes: Annotated[list[Publish | PublishKeyed], Meta(min_length=1, max_length=MESSAGES_MAX)]
+
+
 class Receive(_Plain, frozen=True, tag=4):
     """Up to `max` messages, fewer where their bodies together would exceed a few MiB -> Received. `auto_ack`: they are
     done with the answer; else leased for `lease_ms`, None for what the topic says. `final`: with a key, that there was
@@ -238,7 +244,7 @@ class Tick(_Plain, frozen=True, tag=16):
 
 class Once(_Plain, frozen=True, tag=17):
     """`command` (an encoded one of the others), unless that was done under this key -> its answer. Refusals are not
-    kept: they changed nothing. Publish, PublishKeyed and Receive have keys of their own."""
+    kept: they changed nothing. What publishes, and Receive, have keys of their own."""
 
     key: Key
     fingerprint: Fingerprint
@@ -246,8 +252,8 @@ class Once(_Plain, frozen=True, tag=17):
 
 
 Command = (
-    CreateTopic | DeleteTopic | Publish | PublishKeyed | Receive | Ack | Nack | Extend | ChangeTopic | Purge | Redrive
-    | CreateSubscription | DeleteSubscription | PutSchedule | DeleteSchedule | Fire | Tick | Once
+    CreateTopic | DeleteTopic | Publish | PublishKeyed | Publishes | Receive | Ack | Nack | Extend | ChangeTopic | Purge
+    | Redrive | CreateSubscription | DeleteSubscription | PutSchedule | DeleteSchedule | Fire | Tick | Once
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

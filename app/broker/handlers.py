@@ -14,7 +14,7 @@ from app.broker.commands import BadCommand, Command, Tick, decode
 from app.broker.dead_letters import redrive
 from app.broker.item import Item
 from app.broker.once import once
-from app.broker.publish import publish, publish_keyed
+from app.broker.publish import publish, publish_each, publish_keyed
 from app.broker.receive import receive
 from app.broker.results import BAD_COMMAND, Ticked, encode, refuse
 from app.broker.schedules import delete_schedule, fire, put_schedule
@@ -34,6 +34,7 @@ HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
     kinds.DeleteTopic: delete_topic,
     kinds.Publish: publish,
     kinds.PublishKeyed: publish_keyed,
+    kinds.Publishes: publish_each,
     kinds.Receive: receive,
     kinds.Ack: ack,
     kinds.Nack: nack,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.broker import dedup
-from app.broker.commands import BadCommand, Once, Publish, PublishKeyed, Receive, decode
+from app.broker.commands import BadCommand, Once, Publish, Publishes, PublishKeyed, Receive, decode
 from app.broker.results import BAD_COMMAND, KEY_REUSED, Refused, refuse
 from app.broker.results import decode as decode_result
 from app.broker.state import State
@@ -25,7 +25,7 @@ def once(state: State, command: Once, handlers: Handlers) -> bytes:
         inner = decode(command.command)
     except BadCommand as error:
         return refuse(BAD_COMMAND, str(error))
-    if isinstance(inner, Once | Publish | PublishKeyed | Receive):
+    if isinstance(inner, Once | Publish | PublishKeyed | Publishes | Receive):
         return refuse(BAD_COMMAND, f"{type(inner).__name__} has a key of its own")
     answer = handlers[type(inner)](state, inner)
     if not isinstance(decode_result(answer), Refused):

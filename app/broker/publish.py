@@ -1,4 +1,5 @@
-"""Publish: append messages to a topic, all or none, or each that can be; PublishKeyed: each under a key of its own.
+"""Publish: append messages to a topic, all or none, or each that can be; PublishKeyed: each under a key of its own;
+Publishes: several of these.
 
 The messages of one command mostly have consecutive ids and sequences, so its answer can be told again from three
 numbers: that is all that a claim keeps of it then. A message with a dedup_id has a claim of its own: a second one with
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from app.broker import dedup, messages, overflow, packs
-from app.broker.commands import NewMessage, Publish, PublishKeyed
+from app.broker.commands import NewMessage, Publish, Publishes, PublishKeyed
 from app.broker.digest import fingerprint
 from app.broker.messages import PLAIN, Attributes
 from app.broker.results import (
@@ -21,11 +22,12 @@ from app.broker.results import (
     KEY_REUSED,
     TOPIC_FULL,
     Published,
+    PublishedEach,
     PublishedMessage,
     PublishedRun,
     Refused,
     encode,
-    no_such_topic,
+    topic_not_found,
 )
 from app.broker.state import State, Topic
 
@@ -61,18 +63,30 @@ Answer = Published | PublishedRun | Refused
 
 def publish(state: State, command: Publish) -> bytes:
     """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused."""
-    topic = state.topic(command.topic)
-    return no_such_topic(command.topic) if topic is None else encode(_publish(state, topic, command))
+    return encode(_done(state, command))
 
 
 def publish_keyed(state: State, command: PublishKeyed) -> bytes:
     """Published: of each message what a Publish of it alone would have been answered. Refused for an unknown topic."""
+    return encode(_done(state, command))
+
+
+def publish_each(state: State, command: Publishes) -> bytes:
+    """PublishedEach."""
+    return encode(PublishedEach([_done(state, each) for each in command.publishes]))
+
+
+def _done(state: State, command: Publish | PublishKeyed) -> Answer:
     topic = state.topic(command.topic)
     if topic is None:
-        return no_such_topic(command.topic)
+        return topic_not_found(command.topic)
+    return _publish(state, topic, command) if isinstance(command, Publish) else _publish_keyed(state, topic, command)
+
+
+def _publish_keyed(state: State, topic: Topic, command: PublishKeyed) -> Answer:
     run = _fresh(state, topic, command)
     if run is not None:
-        return encode(_answer(run))
+        return _answer(run)
     places: list[PublishedMessage] = []
     for each in command.messages:
         answer = _publish(state, topic, Publish(topic.name, [each.message], each.key, each.fingerprint))
@@ -80,7 +94,7 @@ def publish_keyed(state: State, command: PublishKeyed) -> bytes:
             places.append(PublishedMessage("", 0, code=answer.code, detail=answer.detail))
         else:
             places += answer.messages if isinstance(answer, Published) else answer.spelled_out().messages
-    return encode(Published(places))
+    return Published(places)
 
 
 def _fresh(state: State, topic: Topic, command: PublishKeyed) -> Run | None:

@@ -114,6 +114,16 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=6):
     detail: str
 
 
+class PublishedEach(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """One for each publish of the command, in its order."""
+
+    answers: list[Published | PublishedRun | Refused]
+
+    def spelled_out(self) -> PublishedEach:
+        """The same with each message."""
+        return PublishedEach([each.spelled_out() if isinstance(each, PublishedRun) else each for each in self.answers])
+
+
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """One for each token, in order: None where it was done, else LEASE_LOST or BAD_TOKEN."""
 
@@ -181,7 +191,7 @@ class Ticked(msgspec.Struct, frozen=True, array_like=True, tag=18):
 Result = (
     TopicCreated | TopicExists | TopicDeleted | Published | Received | Refused | Settled | TopicChanged | Purged
     | Redriven | SubscriptionCreated | SubscriptionExists | SubscriptionDeleted | ScheduleCreated | ScheduleChanged
-    | ScheduleDeleted | Fired | Ticked
+    | ScheduleDeleted | Fired | Ticked | PublishedEach
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode
@@ -196,11 +206,11 @@ _decode = msgspec.msgpack.Decoder(Result | PublishedRun).decode
 def decode(data: bytes) -> Result:
     """The result that `apply` returned as these bytes; `msgspec.MsgspecError` for anything else."""
     result = decode_short(data)
-    return result.spelled_out() if isinstance(result, PublishedRun) else result
+    return result.spelled_out() if isinstance(result, PublishedRun | PublishedEach) else result
 
 
 def decode_short(data: bytes) -> Result | PublishedRun:
-    """The same, and a run stays one."""
+    """The same, and runs stay runs."""
     result: Result | PublishedRun = _decode(data)
     return result
 
@@ -210,9 +220,14 @@ def refuse(code: str, detail: str) -> bytes:
     return encode(Refused(code, detail))
 
 
-def no_such_topic(name: str) -> bytes:
+def topic_not_found(name: str) -> Refused:
     """The refusal for a topic that is not there."""
-    return refuse(TOPIC_NOT_FOUND, f"there is no topic {name!r}")
+    return Refused(TOPIC_NOT_FOUND, f"there is no topic {name!r}")
+
+
+def no_such_topic(name: str) -> bytes:
+    """The same, encoded."""
+    return encode(topic_not_found(name))
 
 
 def no_such_subscription(topic: str, name: str) -> bytes:

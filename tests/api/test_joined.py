@@ -215,3 +215,26 @@ async def test_with_keys_a_lost_answer_is_asked_for_again(topic: httpx.AsyncClie
     answers = [answer for (answer,) in await asyncio.gather(*asked)]
     assert {answer.status_code for answer in answers} == {201}
     assert sorted(await take(topic, max=10)) == list(range(5))
+
+
+async def test_publishes_to_several_topics_too(topic: httpx.AsyncClient, node: FakeNode) -> None:
+    assert (await topic.put("/v1/topics/u", json={"max_messages": 2})).status_code == 201
+    keys = [None, "k", None, "l"]
+
+    async def ask_one(n: int) -> httpx.Response:
+        name, key = ("t", "u", "no")[n % 3], keys[n % 4]
+        headers = {} if key is None else {"idempotency-key": f"{key}{n}"}
+        return await topic.post(f"/v1/topics/{name}/messages", json={"body": n}, headers=headers)
+
+    before = node.submitted
+    answers = await asyncio.gather(*map(ask_one, range(24)))
+    assert node.submitted - before < 10
+    for n, answer in enumerate(answers):
+        if n % 3 == 2:
+            check(answer, 404, "topic_not_found")
+    assert Counter(answer.status_code for answer in answers[1::3]) == {201: 2, 429: 6}
+    assert sorted(await take(topic, max=100)) == list(range(0, 24, 3))
+    found = await receive(topic, topic="/v1/topics/u", max=10, auto_ack=True)
+    assert {message["body"] for message in found} == {n for n in range(1, 24, 3) if answers[n].status_code == 201}
+    said = {n: answers[n].json()["messages"][0]["id"] for n in range(1, 24, 3) if answers[n].status_code == 201}
+    assert {message["body"]: message["id"] for message in found} == said

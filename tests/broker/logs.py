@@ -34,6 +34,7 @@ from app.broker.commands import (
     NewMessage,
     Once,
     Publish,
+    Publishes,
     PublishKeyed,
     Purge,
     PutSchedule,
@@ -72,9 +73,9 @@ WITHOUT_TRACE = {"deletetopic", "purge", "deletesubscription"}
 WITH_TOKENS = {"ack", "nack", "extend", "once"}
 """Not to be spoiled: a token that is none, but reads like one, is for `test_leases`."""
 WEIGHTS = {
-    "publish": 24, "publishkeyed": 10, "receive": 26, "ack": 8, "nack": 12, "extend": 3, "tick": 4, "createtopic": 2,
-    "changetopic": 3, "deletetopic": 1, "purge": 1, "redrive": 4, "createsubscription": 5, "deletesubscription": 4,
-    "putschedule": 1, "deleteschedule": 1, "fire": 2, "once": 4, "nothing": 2,
+    "publish": 24, "publishkeyed": 10, "publishes": 8, "receive": 26, "ack": 8, "nack": 12, "extend": 3, "tick": 4,
+    "createtopic": 2, "changetopic": 3, "deletetopic": 1, "purge": 1, "redrive": 4, "createsubscription": 5,
+    "deletesubscription": 4, "putschedule": 1, "deleteschedule": 1, "fire": 2, "once": 4, "nothing": 2,
 }  # fmt: skip
 
 
@@ -239,6 +240,10 @@ class Author:
         count = self._random.choice([*self._sizes, 8])
         keys = [self._random.choice(new_keys) for _ in range(count)]
         return PublishKeyed(topic, [Keyed(self.message(topic), key, b"12"[self._one_in(8) :][:1]) for key in keys])
+
+    def publishes(self) -> Publishes:
+        several = range(self._random.choice([1, 2, 3]))
+        return Publishes([self.publish() if self._one_in(2) else self.publishkeyed() for _ in several])
 
     def receive(self) -> Receive:
         random = self._random

@@ -31,6 +31,7 @@ from app.broker.commands import (
     NewMessage,
     Once,
     Publish,
+    Publishes,
     PublishKeyed,
     Purge,
     PutSchedule,
@@ -41,8 +42,10 @@ from app.broker.commands import (
 from app.broker.results import (
     Fired,
     Published,
+    PublishedEach,
     PublishedMessage,
     Purged,
+    Refused,
     Result,
     ScheduleChanged,
     ScheduleCreated,
@@ -198,6 +201,13 @@ class Model(Deliveries):
                 answers.append(PublishedMessage("", 0, code=str(alone)))
         return Published(answers)
 
+    def publishes(self, command: Publishes) -> Result:
+        answers = []
+        for each in command.publishes:
+            alone = self.do(each)
+            answers.append(alone if isinstance(alone, Published) else Refused(str(alone), ""))
+        return PublishedEach(answers)
+
     def publish_all(self, topic: Topic, news: Sequence[NewMessage]) -> list[PublishedMessage]:
         """All of them or none."""
         fresh: list[NewMessage] = []
@@ -302,7 +312,7 @@ class Model(Deliveries):
             inner = decode(command.command)
         except BadCommand:
             raise Refusal("bad_command") from None
-        if isinstance(inner, Once | Publish | PublishKeyed | Receive):
+        if isinstance(inner, Once | Publish | PublishKeyed | Publishes | Receive):
             raise Refusal("bad_command")
         answer = self.do(inner)
         if not isinstance(answer, str):

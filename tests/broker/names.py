@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from app.broker.commands import Ack, BadCommand, Command, Extend, Fire, Nack, Once, decode, encode
-from app.broker.results import Published, Received, Refused, Result
+from app.broker.results import Published, PublishedEach, PublishedRun, Received, Refused, Result
 
 
 class Names:
@@ -36,7 +36,15 @@ class Names:
         if isinstance(given, Refused):
             return given.code
         if isinstance(given, Published):
-            return Published([msgspec.structs.replace(each, detail=None) for each in given.messages])
+            return _without_words(given)
+        if isinstance(given, PublishedEach):
+            return PublishedEach(
+                [
+                    Refused(each.code, "") if isinstance(each, Refused) else _without_words(each)
+                    for each in given.answers
+                    if not isinstance(each, PublishedRun)
+                ]
+            )
         if not isinstance(given, Received) or not isinstance(expected, Received):
             return given
         for own, other in zip(given.messages, expected.messages, strict=False):
@@ -47,3 +55,7 @@ class Names:
             msgspec.structs.replace(each, token=each.token and self._tokens.get(each.token)) for each in given.messages
         ]
         return Received(renamed, given.more, given.final)
+
+
+def _without_words(given: Published) -> Published:
+    return Published([msgspec.structs.replace(each, detail=None) for each in given.messages])

@@ -16,6 +16,7 @@ from app.broker.commands import (
     NewMessage,
     Once,
     Publish,
+    Publishes,
     PublishKeyed,
     Receive,
     Redrive,
@@ -112,12 +113,14 @@ class Client:
         key = f"k{name}" if rng.random() < 0.6 else None
         messages = [NewMessage(body) for body in bodies]
         joined = count > 1 and self._made % 2 == 0
-        command: Publish | PublishKeyed
+        command: Publish | PublishKeyed | Publishes
         if joined and key is not None:
             print_ = name.encode()
             command = PublishKeyed(topic, [Keyed(each, f"{key}.{i}", print_) for i, each in enumerate(messages)])
         else:
             command = Publish(topic, messages, key, name.encode() if key else b"", not joined)
+        if joined and self._made % 4 == 0:
+            command = Publishes([command])
         return Operation("publish", topic, encode(command), grows=True, keyed=key is not None, bodies=bodies)
 
     def receive(self, topic: str, most: int, keyed: bool | None = None) -> Operation:

@@ -11,9 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.broker import commands, results
-from app.broker.commands import Once, PublishKeyed, Tick
+from app.broker.commands import Once, Publishes, PublishKeyed, Tick
 from app.broker.handlers import ROWS_BESIDE, ROWS_IN_A_TICK
-from app.broker.results import LEASE_LOST, Published, Received, Settled
+from app.broker.results import LEASE_LOST, Published, PublishedEach, Received, Settled
 from app.node.envelope import unseal
 from app.raft import Kind
 from tests.broker.model import Model
@@ -99,8 +99,9 @@ class _Seen:
             self._count("time passed by a tick")
         elif isinstance(command, Once) and is_repeated:
             self._count("settling repeated under its key")
-        if isinstance(answer, Published) and any(message.duplicate for message in answer.messages):
-            is_joined = isinstance(command, PublishKeyed)
+        published = _published(answer)
+        if published is not None and any(message.duplicate for message in published.messages):
+            is_joined = isinstance(command, PublishKeyed | Publishes)
             self._count("joined publishes repeated" if is_joined else "publish deduplicated")
         elif isinstance(answer, Settled) and LEASE_LOST in answer.codes:
             self._count("lease lost, and said so")
@@ -160,8 +161,15 @@ def _check_told(operation: object, told: dict[str, Received]) -> None:
         raise _violation(EXACTLY_ONCE, f"{answer} was answered to {operation}, whose key took {taken}")
 
 
+def _published(answer: object) -> Published | None:
+    """What a publish was answered, be it the only one of several; None for anything else."""
+    if isinstance(answer, PublishedEach):
+        (answer,) = answer.answers
+    return answer if isinstance(answer, Published) else None
+
+
 def _check_handed_out(operation: object, handed_out: set[bytes]) -> None:
-    if isinstance(results.decode(operation.answer), Published):
+    if _published(results.decode(operation.answer)) is not None:
         missing = [body for body in operation.bodies if body not in handed_out]
         if missing:
             raise _violation(EXACTLY_ONCE, f"{missing} were acknowledged and never handed out")
