@@ -87,6 +87,8 @@ class Classic:
         require_json(call, lenient=True)
         sent = _message_body.decode(await read_body(call, self._limit_bytes))
         message = NewMessage(check_text(sent.message, "message"))
+        if not is_topic(sent.topic):
+            raise Problem("topic_not_found", CODES["topic_not_found"].example)
         run = await self._queue.publish_one(sent.topic, message, key_of(call), self._timeout_s)
         self._meters.count_published(sent.topic, not run.duplicate)
         headers = (JSON, *_place(str(run.first_id), run.first_sequence))

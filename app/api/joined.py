@@ -55,7 +55,7 @@ class Joined(Generic[Lane, Part, Outcome]):
         draft.size_bytes += size_bytes
         outcome = await future
         if isinstance(outcome, Exception):
-            raise outcome
+            raise outcome.with_traceback(None)  # It may be that of many, one after the other.
         return outcome
 
     def _leave(self, lane: Lane, draft: _Draft[Part, Outcome]) -> None:

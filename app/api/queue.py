@@ -38,6 +38,8 @@ from app.node.errors import NodeError
 
 RETRY_AFTER: Header = (b"retry-after", b"1")
 """For a full topic: nobody knows when there will be room."""
+_NUMBERS_BYTES = 64
+"""What a publish says in numbers, and with a key in a hash, is shorter."""
 _Result = TypeVar("_Result")
 _deterministic = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -101,7 +103,7 @@ class Queue:
         """Store one message, with those that others publish at the moment."""
         keyed = Keyed(message, key or "", b"" if key is None else _fingerprint([message], True))
         lane = _Lane(key is not None or is_repeatable((message,)), timeout_s)
-        return await self._joined.ask(lane, (topic, keyed), _size_bytes(keyed))
+        return await self._joined.ask(lane, (topic, keyed), _size_bytes(topic, keyed))
 
     async def _publish_each(
         self, lane: _Lane, parts: Sequence[tuple[str, Keyed]]
@@ -115,7 +117,7 @@ class Queue:
             commands.encode(command), timeout_s=lane.timeout_s, retry=lane.repeatable, grows=True
         )  # fmt: skip
         result = results.decode_short(data)
-        answers = result.answers if isinstance(result, results.PublishedEach) else [result]
+        answers = result.answers if isinstance(result, results.PublishedEach) else [result] * len(publishes)
         found = dict[int, results.PublishedRun | Problem]()
         for places, answer in zip(by_kind.values(), answers, strict=True):
             found.update(zip(places, _each(answer, len(places)), strict=True))
@@ -184,11 +186,12 @@ def is_repeatable(messages: Sequence[NewMessage]) -> bool:
     return True
 
 
-def _size_bytes(part: Keyed) -> int:
-    """What it takes in a command, at most, but for what is short."""
+def _size_bytes(topic: str, part: Keyed) -> int:
+    """What it takes in a command, at most."""
     message = part.message
     headers = 0 if message.headers is None else sum(len(name) + 4 * len(text) for name, text in message.headers.items())
-    return len(message.body) + headers
+    names = len(topic) + len(part.key) + len(message.group or "") + len(message.dedup_id or "")
+    return len(message.body) + headers + 4 * names + _NUMBERS_BYTES
 
 
 def _together(topic: str, parts: Sequence[Keyed]) -> Publish | PublishKeyed:

@@ -55,7 +55,7 @@ class Settings:
         800, "ms", "time within which a classic request is answered, if only with 503 or 504", between(50, 60_000)
     )
     inbox_limit: int = setting(
-        4096, "", "requests that may wait for the log at once; above it 429 with Retry-After", between(1, 1_000_000)
+        4096, "", "operations that may wait for the log at once; above it 429 with Retry-After", between(1, 1_000_000)
     )
     segment_bytes: int = setting(
         16 * MIB, "bytes", "size of one file of the log, allocated ahead", between(64 * KIB, GIB)

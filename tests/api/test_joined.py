@@ -11,11 +11,13 @@ import httpx
 import pytest
 
 from app.api import joined
+from app.api.app import create_app
 from app.api.joined import Joined
+from app.broker import commands
 from app.broker.commands import MESSAGES_MAX
 from app.node.errors import OutcomeUnknown
 from tests.api.asking import JSON, T, check, receive, take
-from tests.api.fake_node import FakeNode
+from tests.api.fake_node import FakeNode, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -238,3 +240,28 @@ async def test_publishes_to_several_topics_too(topic: httpx.AsyncClient, node: F
     assert {message["body"] for message in found} == {n for n in range(1, 24, 3) if answers[n].status_code == 201}
     said = {n: answers[n].json()["messages"][0]["id"] for n in range(1, 24, 3) if answers[n].status_code == 201}
     assert {message["body"]: message["id"] for message in found} == said
+
+
+async def test_what_cannot_be_a_command_is_refused_alone(node: FakeNode) -> None:
+    """A topic of the classic route is as long as a body may be."""
+    transport = httpx.ASGITransport(create_app(node, settings(body_limit_bytes=64 << 20)))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.put(T)).status_code == 201
+        topics = ["t"] * 5 + ["y" * 33_600_000, "t" * 129, ""]
+        asked = (client.put("/message", json={"topic": topic, "message": "x"}) for topic in topics)
+        answers = await asyncio.gather(*asked)
+        assert [answer.status_code for answer in answers] == [200] * 5 + [404] * 3
+        large = [{"body": n, "headers": {f"h{i}": "é" * 1000 for i in range(30)}} for n in range(40)]
+        assert {answer.status_code for answer in await ask(client, *large)} == {201}
+        assert len(await receive(client, max=100, auto_ack=True)) == 45
+
+
+async def test_what_is_refused_as_a_whole_is_refused_for_each(
+    topic: httpx.AsyncClient, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "COMMAND_BYTES_MAX", 10)
+    plain, keyed = await asyncio.gather(
+        ask(topic, {"body": 1}, {"body": 2}), ask(topic, {"body": 3}, **{"idempotency-key": "k"})
+    )
+    for answer in (*plain, *keyed):
+        assert "10 bytes" in check(answer, 400, "bad_command")

@@ -204,6 +204,7 @@ class Model(Deliveries):
     def publishes(self, command: Publishes) -> Result:
         answers = []
         for each in command.publishes:
+            self.may_drop_more = True
             alone = self.do(each)
             answers.append(alone if isinstance(alone, Published) else Refused(str(alone), ""))
         return PublishedEach(answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.broker import overflow
-from app.broker.commands import ChangeTopic, CreateSubscription, NewMessage, Publish, SettingsChange
+from app.broker.commands import ChangeTopic, CreateSubscription, NewMessage, Publish, Publishes, SettingsChange
 from app.broker.results import LEASE_LOST, Published, Refused
 from tests.broker.feed import Feed
 
@@ -168,6 +168,16 @@ def test_a_topic_far_over_its_limit_comes_nearer_with_each_publish(feed: Feed, m
         stored.append(feed.stored("u"))
     assert stored == [91, 82, 73, 64, 55, 46, 37, 28, 19, 10, 5, 5, 5]
     assert feed.bodies(topic="u") == [b"8", b"9", b"10", b"11", b"12"]
+
+
+def test_each_of_several_topics_comes_nearer(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overflow, "DROPS_MAX", 10)
+    lowered(feed, 100, max_messages=5)
+    feed.create("v", overflow="drop_oldest")
+    feed.publish(*[b"old"] * 100, topic="v")
+    feed.one(ChangeTopic("v", SettingsChange(max_messages=5)))
+    feed.one(Publishes([Publish(topic, [NewMessage(b"new")]) for topic in ("u", "v")]))
+    assert (feed.stored("u"), feed.stored("v")) == (91, 91)
 
 
 def test_also_with_as_many_as_may_go(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
