@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.broker import dedup, messages, overflow, packs
+from app.broker import dedup, messages, overflow
 from app.broker.commands import NewMessage, Publish, Publishes, PublishKeyed
 from app.broker.digest import fingerprint
 from app.broker.messages import PLAIN, Attributes
@@ -162,7 +162,7 @@ def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[Answer,
 def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
     """Store these as the topic's next. Raises Refusal, with nothing changed."""
     numbers = state.numbers
-    are_bodies = len(new) >= packs.LEAST and _are_bodies(topic, new)
+    are_bodies = _are_bodies(topic, new)
     carried = [PLAIN] * len(new) if are_bodies else [check(state, topic, message) for message in new]
     _admit(state, topic, new, carried)
     run = Run(numbers.next_message_id, topic.next_sequence, len(new))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -17,7 +19,9 @@ from app.broker import commands
 from app.broker.commands import MESSAGES_MAX
 from app.node.errors import OutcomeUnknown
 from tests.api.asking import JSON, T, check, receive, take
+from tests.api.conftest import Live
 from tests.api.fake_node import FakeNode, settings
+from tests.api.talking import talk
 
 pytestmark = pytest.mark.anyio
 
@@ -265,3 +269,27 @@ async def test_what_is_refused_as_a_whole_is_refused_for_each(
     )
     for answer in (*plain, *keyed):
         assert "10 bytes" in check(answer, 400, "bad_command")
+
+
+async def test_sessions_too(live: Live) -> None:
+    async def hold_up() -> None:
+        time.sleep(0.3)  # noqa: ASYNC251 # The server's loop: what comes meanwhile comes in one turn.
+
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(talk(live.url)) for _ in range(12)]
+        async with httpx.AsyncClient(base_url=live.url) as client:
+            assert (await client.put("/v1/topics/joined")).status_code == 201
+            before = live.node.submitted
+            held = asyncio.ensure_future(asyncio.to_thread(live.run, hold_up))
+            await asyncio.sleep(0.05)
+            topics = ["joined"] * 10 + ["no"] * 2
+            for n, session in enumerate(sessions):
+                await session.say("publish", n, topic=topics[n], body=n)
+            answers = [await session.answer() for session in sessions]
+            await held
+            assert live.node.submitted - before < 10
+            assert [answer["id"] for answer in answers] == list(range(12))
+            assert [answer.get("code") for answer in answers] == [None] * 10 + ["topic_not_found"] * 2
+            found = await receive(client, topic="/v1/topics/joined", max=20, auto_ack=True)
+            said = {n: answers[n]["messages"][0]["id"] for n in range(10)}
+            assert {message["body"]: message["id"] for message in found} == said

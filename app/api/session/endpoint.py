@@ -46,12 +46,15 @@ _log = logging.getLogger("rmq.api")
 class Session:
     """One client, from the first frame to the last."""
 
-    def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters, wire: Wire) -> None:
+    def __init__(
+        self, node: Node, queue: Queue, settings: Settings, polls: LongPolls, meters: Meters, wire: Wire
+    ) -> None:
+        """`queue`: that of all sessions."""
         self._node, self._wire, self._window = node, wire, Window()
         self._frame_bytes_max = settings.body_limit_bytes
         self._consumers = Consumers(node, polls, meters, wire)
-        self._publishing = Publishing(Queue(node), meters, wire, self._window)
-        self._settling = Settling(Queue(node), wire, self._window, self._consumers)
+        self._publishing = Publishing(queue, meters, wire, self._window)
+        self._settling = Settling(queue, wire, self._window, self._consumers)
 
     async def run(self) -> None:
         """Until the client goes, or the node stops."""
@@ -130,6 +133,7 @@ class Sessions:
 
     def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters) -> None:
         self._node, self._settings, self._polls, self._meters = node, settings, polls, meters
+        self._queue = Queue(node)
         self.count = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +147,8 @@ class Sessions:
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         self.count += 1
         try:
-            await Session(self._node, self._settings, self._polls, self._meters, Wire(receive, send)).run()
+            wire = Wire(receive, send)
+            await Session(self._node, self._queue, self._settings, self._polls, self._meters, wire).run()
         finally:
             self.count -= 1
 
