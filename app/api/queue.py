@@ -82,7 +82,7 @@ class Queue:
     """Operations through one node. All raise Problem and NodeError."""
 
     def __init__(self, node: Submitter) -> None:
-        self._submit = node.submit
+        self._node = node
         self._joined = Joined(self._publish_each)
 
     async def publish(
@@ -92,7 +92,7 @@ class Queue:
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
         retry = key is not None or is_repeatable(messages)
         command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
-        data = await self._submit(command, timeout_s=timeout_s, retry=retry, grows=True)
+        data = await self._node.submit(command, timeout_s=timeout_s, retry=retry, grows=True)
         result = _accepted(results.decode_short(data))
         assert isinstance(result, results.Published | results.PublishedRun)
         return result
@@ -113,7 +113,7 @@ class Queue:
             by_kind.setdefault((topic, bool(part.key)), []).append(n)
         publishes = [_together(topic, [parts[n][1] for n in places]) for (topic, _), places in by_kind.items()]
         command = publishes[0] if len(publishes) == 1 else Publishes(publishes)
-        data = await self._submit(
+        data = await self._node.submit(
             commands.encode(command), timeout_s=lane.timeout_s, retry=lane.repeatable, grows=True
         )  # fmt: skip
         result = results.decode_short(data)
@@ -126,7 +126,7 @@ class Queue:
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
         """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
         command = commands.encode(asked)
-        data = await self._submit(command, timeout_s=timeout_s, retry=asked.key is not None)
+        data = await self._node.submit(command, timeout_s=timeout_s, retry=asked.key is not None)
         result = _result(data)
         assert isinstance(result, results.Received)
         if result.more and not result.messages:
@@ -139,7 +139,7 @@ class Queue:
         now = asyncio.get_running_loop().time
         deadline = now() + timeout_s
         while result.more and not result.messages and (left_s := deadline - now()) > 0:
-            found = _result(await self._submit(command, timeout_s=left_s, retry=retry))
+            found = _result(await self._node.submit(command, timeout_s=left_s, retry=retry))
             assert isinstance(found, results.Received)
             result = found
         return result
@@ -170,7 +170,7 @@ class Queue:
         if repeat is not None:
             data = commands.encode(Once(repeat.key, repeat.fingerprint, data))
         retry = repeatable or repeat is not None
-        return _result(await self._submit(data, timeout_s=timeout_s, retry=retry, grows=grows))
+        return _result(await self._node.submit(data, timeout_s=timeout_s, retry=retry, grows=grows))
 
 
 def tokens_of(received: results.Received) -> list[str]:
