@@ -140,7 +140,7 @@ def _store_new(state: State, topic: Topic, command: Publish) -> tuple[Answer, Ru
         try:
             return _all(state, topic, command.messages)
         except Refusal as refusal:
-            return Refused(refusal.code, str(refusal)), None
+            return Refused(refusal.code, refusal.detail), None
     if topic.settings.overflow == "reject":
         # Each for itself is mostly all of them: then all at once costs a fraction, and comes to the same.
         with contextlib.suppress(Refusal):
