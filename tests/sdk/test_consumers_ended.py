@@ -160,7 +160,7 @@ def test_a_cancel_finishes_what_is_in_work_and_a_second_one_does_not(
         async with rmq.AsyncClient(url) as client:
             work = Slow()
             running = asyncio.create_task(client.consume("t", concurrency=2, prefetch=8)(work).run())
-            await until(lambda: left(queue)[1] == 10, "all are in hand")
+            await until(lambda: left(queue)[1] == 10 and len(work.begun) == 2, "all are in hand")
             for _ in range(cancels):
                 running.cancel()
                 await asyncio.sleep(0.2)
