@@ -23,7 +23,6 @@ from app.api.queue import Queue, refused
 from app.api.routes import KEY, OPERATION_TIMEOUT_S, TOPIC
 from app.api.schemas import pattern_of
 from app.broker import results
-from app.broker.commands import NewMessage
 
 if TYPE_CHECKING:
     from app.config import Settings
@@ -49,17 +48,10 @@ class Publishing:
         else:
             require_json(call)
             messages, atomic = from_json(await read_body(call, self._limit_bytes), defaults)
-        published = await self._store(topic, messages, key_of(call), atomic)
+        published = await self._queue.publish(topic, messages, key_of(call), OPERATION_TIMEOUT_S, atomic=atomic)
         found, new = places(published)
         self._meters.count_published(topic, new)
         return Answer(201, _PUBLISHED % b",".join(found))
-
-    async def _store(
-        self, topic: str, messages: list[NewMessage], key: str | None, atomic: bool
-    ) -> results.Published | results.PublishedRun:
-        if len(messages) == 1:
-            return await self._queue.publish_one(topic, messages[0], key, OPERATION_TIMEOUT_S)
-        return await self._queue.publish(topic, messages, key, OPERATION_TIMEOUT_S, atomic=atomic)
 
     def operations(self) -> list[Operation]:
         """The route."""

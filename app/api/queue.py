@@ -88,12 +88,12 @@ class Queue:
     async def publish(
         self, topic: str, messages: list[NewMessage], key: str | None, timeout_s: float, *, atomic: bool = True
     ) -> results.Published | results.PublishedRun:
-        """Store messages, all or none, or each that can be."""
+        """Store messages, all or none, or each that can be; a single one with those that others publish."""
+        if len(messages) == 1:
+            return await self.publish_one(topic, messages[0], key, timeout_s)
         fingerprint = b"" if key is None else _fingerprint(messages, atomic)
         retry = key is not None or is_repeatable(messages)
-        command = commands.encode(Publish(topic, messages, key, fingerprint, atomic))
-        data = await self._node.submit(command, timeout_s=timeout_s, retry=retry, grows=True)
-        result = _accepted(results.decode_short(data))
+        result = _accepted(await self._store(Publish(topic, messages, key, fingerprint, atomic), timeout_s, retry))
         assert isinstance(result, results.Published | results.PublishedRun)
         return result
 
@@ -113,15 +113,18 @@ class Queue:
             by_kind.setdefault((topic, bool(part.key)), []).append(n)
         publishes = [_together(topic, [parts[n][1] for n in places]) for (topic, _), places in by_kind.items()]
         command = publishes[0] if len(publishes) == 1 else Publishes(publishes)
-        data = await self._node.submit(
-            commands.encode(command), timeout_s=lane.timeout_s, retry=lane.repeatable, grows=True
-        )  # fmt: skip
-        result = results.decode_short(data)
+        result = await self._store(command, lane.timeout_s, lane.repeatable)
         answers = result.answers if isinstance(result, results.PublishedEach) else [result] * len(publishes)
         found = dict[int, results.PublishedRun | Problem]()
         for places, answer in zip(by_kind.values(), answers, strict=True):
             found.update(zip(places, _each(answer, len(places)), strict=True))
         return [found[n] for n in range(len(parts))]
+
+    async def _store(
+        self, command: Publish | PublishKeyed | Publishes, timeout_s: float, retry: bool
+    ) -> results.Result | results.PublishedRun:
+        data = await self._node.submit(commands.encode(command), timeout_s=timeout_s, retry=retry, grows=True)
+        return results.decode_short(data)
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
         """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""

@@ -14,7 +14,7 @@ from app.broker.commands import BadCommand, Command, Tick, decode
 from app.broker.dead_letters import redrive
 from app.broker.item import Item
 from app.broker.once import once
-from app.broker.publish import publish, publish_each, publish_keyed
+from app.broker.publish import publish, publish_each
 from app.broker.receive import receive
 from app.broker.results import BAD_COMMAND, Ticked, encode, refuse
 from app.broker.schedules import delete_schedule, fire, put_schedule
@@ -33,7 +33,7 @@ HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
     kinds.ChangeTopic: change_topic,
     kinds.DeleteTopic: delete_topic,
     kinds.Publish: publish,
-    kinds.PublishKeyed: publish_keyed,
+    kinds.PublishKeyed: publish,
     kinds.Publishes: publish_each,
     kinds.Receive: receive,
     kinds.Ack: ack,

@@ -61,13 +61,9 @@ _decode_answer = msgspec.msgpack.Decoder(Run | Mixed).decode
 Answer = Published | PublishedRun | Refused
 
 
-def publish(state: State, command: Publish) -> bytes:
-    """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused."""
-    return encode(_done(state, command))
-
-
-def publish_keyed(state: State, command: PublishKeyed) -> bytes:
-    """Published: of each message what a Publish of it alone would have been answered. Refused for an unknown topic."""
+def publish(state: State, command: Publish | PublishKeyed) -> bytes:
+    """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused. Under
+    keys each message is answered as a Publish of it alone would be."""
     return encode(_done(state, command))
 
 

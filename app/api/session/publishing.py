@@ -62,14 +62,8 @@ class Publishing:
     async def _store(self, topic: str, frames: list[_Waiting]) -> None:
         messages = [message for frame in frames for message in frame.messages]
         answers: list[Raw | Error]
-        stored: results.Published | results.PublishedRun
         try:
-            if len(messages) == 1:
-                stored = await self._queue.publish_one(topic, messages[0], None, OPERATION_TIMEOUT_S)
-            else:
-                stored = await self._queue.publish(
-                    topic, messages, None, OPERATION_TIMEOUT_S, atomic=frames[0].alone
-                )
+            stored = await self._queue.publish(topic, messages, None, OPERATION_TIMEOUT_S, atomic=frames[0].alone)
         except (Problem, NodeError) as refused:
             answers = [error(frame.id, refused) for frame in frames]
         else:
