@@ -6,10 +6,11 @@ import re
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from app.broker import Machine, receive
 from app.broker.commands import MESSAGES_MAX, CreateTopic, NewMessage, Publish, Receive
-from app.broker.results import Published, Received, Refused
+from app.broker.results import UNSAID, Published, Received, Refused
 from tests.broker.feed import START_MS, Feed
 from tests.broker.logs import Author
 
@@ -189,3 +190,24 @@ def test_watchers_hear_of_messages_after_the_apply(feed: Feed) -> None:
     feed.machine.unwatch("t", watcher)
     feed.publish(b"")
     assert len(heard) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "is_said"),
+    [
+        (Receive("t", max=2, auto_ack=True), False),
+        (Receive("t", max=2, auto_ack=False), False),
+        (Receive("t", max=2, auto_ack=False, key="k"), False),
+        (Receive("t", max=2, auto_ack=True, key="k"), True),
+    ],
+)
+def test_what_is_handed_out_is_told_to_who_waits_and_kept_for_who_has_a_key(
+    feed: Feed, command: Receive, is_said: bool
+) -> None:
+    feed.publish(b"1", b"2", b"3", b"4")
+    (item,) = feed.items(command)
+    (answer,) = feed.machine.apply([structs.replace(item, is_asked=False)])
+    assert answer is not None and (answer != UNSAID) is is_said
+    assert feed.counts()[:2] == ((2, 0) if command.auto_ack else (2, 2))
+    (item,) = feed.items(Receive("t", max=2))
+    assert feed.machine.apply([item]) != [UNSAID]
