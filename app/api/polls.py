@@ -1,13 +1,18 @@
-"""Long polls: requests that wait for a message, woken one at a time.
+"""Long polls: requests that wait for a message, each in its turn.
 
 Theory: a publish that woke every waiter of its topic would make each of them ask the log for one message. So waiters
-stand in lines, one for each subscription of a topic. The machine's notice wakes the waiter that came first in each line
-of the topic, provided that this node's own state shows something for that subscription; and only who got messages wakes
-the next one, if there are more. A waiter that leaves after it was woken hands its turn on. Each line has one watch on
-the machine, whatever the number of its waiters.
+stand in lines, one for each subscription of a topic, and ask when their turn has come. The machine's notice gives a
+turn to the one that came first in each line of the topic, provided that this node's own state shows more for that
+subscription than those want whose turn it is; and only who got messages gives turns to others, if there are more: to
+two, so that many messages at once soon reach as many. Who comes stands at the end: who has just been served waits for
+those before him. But who has never asked does so in a moment, since this node's own state may be an old one, and
+nobody is to be told that there is nothing who has not asked.
 
-Rules of this file: everything but `notice` runs on the event loop; `notice` may be called from the thread
-that applies.
+Each line has one watch on the machine, whatever the number of its waiters.
+
+Rules of this file: no notice is lost. One that could give no turn is remembered, and whoever has asked in vain gives
+the turn. A turn that its owner does not use is the next one's. Everything but `notice` runs on the event loop;
+`notice` may be called from the thread that applies.
 """
 
 from __future__ import annotations
@@ -18,6 +23,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from app.api.calls import ClientGone
+
+PATIENCE_S = 0.1
+"""Who has not asked yet does so after this, whether its turn has come or not."""
+SPREAD = 2
+"""Who has got messages gives a turn to so many."""
 
 
 class _Result(Protocol):
@@ -52,15 +62,48 @@ class Watchable(Protocol):
     def ready(self, topic: str, subscription: str) -> int | None: ...
 
 
+class _Turn:
+    """One waiter's, for `wanted` messages at most."""
+
+    __slots__ = ("came", "wanted")
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
 class _Line:
     """Who waits in one place. `members` counts those whose turn has come, too, until they leave."""
 
-    __slots__ = ("members", "notice", "waiting")
+    __slots__ = ("is_missed", "members", "notice", "place", "taking", "waiting")
 
-    def __init__(self, notice: Callable[..., None]) -> None:
-        self.notice = notice
-        self.waiting: deque[asyncio.Future[None]] = deque()
+    def __init__(self, place: Place, notice: Callable[..., None]) -> None:
+        self.place, self.notice = place, notice
+        self.waiting: deque[_Turn] = deque()
         self.members = 0
+        self.taking = 0
+        """How many messages those want whose turn it is."""
+        self.is_missed = False
+        """Whether something came for which nobody got a turn."""
+
+    def stand(self, wanted: int) -> _Turn:
+        """A place at the end."""
+        turn = _Turn(wanted)
+        self.waiting.append(turn)
+        return turn
+
+    def give(self, turn: _Turn) -> None:
+        """It is the turn of one who waits."""
+        self.waiting.remove(turn)
+        self.taking += turn.wanted
+        turn.came.set_result(None)
+
+    def withdraw(self, turn: _Turn) -> None:
+        """One who waits, or whose turn it is, does so no more."""
+        if turn.came.done():
+            self.taking -= turn.wanted
+        else:
+            self.waiting.remove(turn)
 
 
 class LongPolls:
@@ -83,51 +126,69 @@ class LongPolls:
 
     async def receive(
         self, caller: Caller, place: Place, wait_s: float, take: Callable[[], Awaitable[T]],
-        give_back: Callable[[T], Awaitable[None]],
+        give_back: Callable[[T], Awaitable[None]], *, wanted: int, again: bool = False,
     ) -> T:  # fmt: skip
-        """`take` until it brings messages, or says that it never will, for `wait_s` at most; the last, empty, result
-        otherwise.
+        """`take` up to `wanted` messages, until there are some, or it says that it never will bring any, for `wait_s`
+        at most; the last, empty, result otherwise. `again`: the same caller was here a moment ago, and is not owed a
+        look at once where this node's own state shows nothing.
 
         Raises ClientGone when the client hangs up while it waits, after `give_back` of what was taken for it; and
         whatever `take` raises.
         """
-        deadline = asyncio.get_running_loop().time() + wait_s
         gone = asyncio.ensure_future(caller.disconnected())
-        # In line before it looks, so that a message which comes while it looks is not missed.
-        turn = self._enter(place)
+        line = self._enter(place)
         try:
-            received = await take()
-            while not (received.messages or received.final) and await self._turn_comes(
-                turn, gone, deadline, at_once=received.more
-            ):
-                next_turn = self._enter(place)
-                self._leave(place, turn, hand_on=False)
-                turn = next_turn
-                received = await take()
-            empty = not received.messages
-            if not empty and gone.done():
-                await give_back(received)
-                raise ClientGone
-        except BaseException:
-            self._leave(place, turn, hand_on=True)
-            raise
+            patience_s = PATIENCE_S if again or line.members > 1 else 0
+            received = await self._in_line(line, gone, wait_s, patience_s, take, wanted)
         finally:
             gone.cancel()
-        self._leave(place, turn, hand_on=not empty or received.final)
+            self._leave(line)
+        if received.messages and gone.done():
+            await give_back(received)
+            raise ClientGone
         return received
 
-    async def _turn_comes(
-        self, turn: asyncio.Future[None], gone: asyncio.Future[None], deadline: float, *, at_once: bool
-    ) -> bool:
-        """Wait, unless it is the turn already; False when the time is over or the node stops."""
-        timeout_s = deadline - asyncio.get_running_loop().time()
-        if timeout_s > 0 and not at_once and not self._stopping.is_set():
-            await asyncio.wait((turn, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    async def _in_line(
+        self, line: _Line, gone: asyncio.Future[None], wait_s: float, patience_s: float,
+        take: Callable[[], Awaitable[T]], wanted: int,
+    ) -> T:  # fmt: skip
+        now = asyncio.get_running_loop().time
+        deadline = now() + wait_s
+        until = min(deadline, now() + patience_s)
+        received = None
+        turn = line.stand(wanted)
+        self._wake(line)
+        try:
+            while True:
+                await self._turn_comes(turn, gone, until - now())
+                if not turn.came.done():
+                    if received is not None:
+                        return received
+                    line.give(turn)
+                received = await take()
+                if received.messages or received.final or self._stopping.is_set() or now() >= deadline:
+                    return received
+                until = deadline
+                line.withdraw(turn)
+                turn = line.stand(wanted)
+                if received.more:
+                    line.give(turn)
+                elif line.is_missed:
+                    self._wake(line)
+        finally:
+            had_turn = turn.came.done()
+            line.withdraw(turn)
+            for _ in range(SPREAD if had_turn else 0):
+                self._wake(line)
+
+    async def _turn_comes(self, turn: _Turn, gone: asyncio.Future[None], timeout_s: float) -> None:
+        """Wait for it, for so long. Raises ClientGone."""
+        if timeout_s > 0 and not (turn.came.done() or self._stopping.is_set()):
+            await asyncio.wait((turn.came, gone), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             raise ClientGone
-        return (turn.done() or (at_once and timeout_s > 0)) and not self._stopping.is_set()
 
-    def _enter(self, place: Place) -> asyncio.Future[None]:
+    def _enter(self, place: Place) -> _Line:
         loop = asyncio.get_running_loop()
         if self._end is None:
             self._end = loop.create_task(self._wake_all_when_stopping())
@@ -135,38 +196,39 @@ class LongPolls:
         if line is None:
 
             def notice(*_: object) -> None:
-                loop.call_soon_threadsafe(self._wake, place)
+                loop.call_soon_threadsafe(self._notice, place)
 
-            line = self._lines[place] = _Line(notice)
+            line = self._lines[place] = _Line(place, notice)
             self._machine.watch(place[0], notice)
-        turn: asyncio.Future[None] = loop.create_future()
         line.members += 1
-        line.waiting.append(turn)
-        return turn
+        return line
 
-    def _leave(self, place: Place, turn: asyncio.Future[None], *, hand_on: bool) -> None:
-        """Step out of the line. `hand_on`: a turn that came is the next one's, as there may be messages."""
-        line = self._lines[place]
-        if not turn.done():
-            line.waiting.remove(turn)
-            turn.cancel()
-        if hand_on:
-            self._wake(place)
+    def _leave(self, line: _Line) -> None:
         line.members -= 1
         if line.members == 0:
             assert not line.waiting
-            del self._lines[place]
-            self._machine.unwatch(place[0], line.notice)
+            del self._lines[line.place]
+            self._machine.unwatch(line.place[0], line.notice)
 
-    def _wake(self, place: Place) -> None:
+    def _notice(self, place: Place) -> None:
+        line = self._lines.get(place)
+        if line is not None:
+            self._wake(line)
+
+    def _wake(self, line: _Line) -> None:
         """The next one's turn, if this node's own state has something for it; what it has not applied yet brings its
         own notice."""
-        line = self._lines.get(place)
-        if line is not None and line.waiting and self._machine.ready(*place) != 0:
-            line.waiting.popleft().set_result(None)
+        ready = self._machine.ready(*line.place)
+        line.is_missed = False
+        if ready == 0:
+            return
+        if line.waiting and (ready is None or ready > line.taking):
+            line.give(line.waiting[0])
+        else:
+            line.is_missed = True
 
     async def _wake_all_when_stopping(self) -> None:
         await self._stopping.wait()
-        for line in list(self._lines.values()):
+        for line in self._lines.values():
             while line.waiting:
-                line.waiting.popleft().set_result(None)
+                line.give(line.waiting[0])

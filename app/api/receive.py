@@ -61,7 +61,7 @@ class Receiving:
         if asked.ack:
             received, acked = await self._ack_and_take(call, Ack(topic, asked.ack), final, asked.wait_s)
         if received is None:
-            received = await self._take(call, final, asked.wait_s)
+            received = await self._take(call, final, asked.wait_s, again=bool(asked.ack))
         self._meters.count_consumed(topic, len(received.messages))
         messages = [received_message(message) for message in received.messages]
         return Answer(200, _encode(schemas.Received(messages=messages, acked=acked)), (JSON, NO_STORE))
@@ -85,8 +85,8 @@ class Receiving:
         await self._check_awaited(call, final, received, started_s)
         return received if received.messages or received.final or not wait_s else None, acked
 
-    async def _take(self, call: Call, final: Receive, wait_s: float) -> results.Received:
-        received = await self._wait(call, final, wait_s) if wait_s else None
+    async def _take(self, call: Call, final: Receive, wait_s: float, *, again: bool) -> results.Received:
+        received = await self._wait(call, final, wait_s, again=again) if wait_s else None
         if received is None or (final.key is not None and not (received.messages or received.final)):
             # With a key, that there was nothing is an answer too, which every repetition must get.
             started_s = time.monotonic()
@@ -100,7 +100,7 @@ class Receiving:
             await self._give_back(asked, received)
             raise ClientGone
 
-    async def _wait(self, call: Call, final: Receive, wait_s: float) -> results.Received:
+    async def _wait(self, call: Call, final: Receive, wait_s: float, *, again: bool) -> results.Received:
         asked = msgspec.structs.replace(final, final=False)
 
         async def take() -> results.Received:
@@ -109,7 +109,8 @@ class Receiving:
         async def give_back(received: results.Received) -> None:
             await self._give_back(asked, received)
 
-        return await self._polls.receive(call, (asked.topic, asked.subscription), wait_s, take, give_back)
+        place = asked.topic, asked.subscription
+        return await self._polls.receive(call, place, wait_s, take, give_back, wanted=asked.max, again=again)
 
     async def _give_back(self, asked: Receive, received: results.Received) -> None:
         if asked.key is None:

@@ -55,13 +55,13 @@ def test_a_thousand_idle_polls_are_cheap_and_vanish_without_a_trace(live: Live) 
             client.sendall(REQUEST)
         until(lambda: waiting(live) == POLLS)
         assert resident_bytes() - before_bytes < MEMORY_BYTES
-        assert live.node.submitted == submitted + POLLS, "each has looked once"
+        until(lambda: live.node.submitted >= submitted + POLLS)
     finally:
         for client in clients:
             client.close()
     until(lambda: waiting(live) == 0)
     until(lambda: len(live.server.server_state.connections) < 10)
-    assert live.node.submitted == submitted + POLLS
+    assert live.node.submitted == submitted + POLLS, "each has looked once"
     assert "idle" not in live.node.machine._watchers
 
 

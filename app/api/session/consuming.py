@@ -64,6 +64,8 @@ class Consumer:
         self.first_over_at = math.inf
         """None of them is over before."""
         self.is_over = self.is_taking = False
+        self.has_asked = False
+        """Whether the log was ever asked for it."""
         self._news = asyncio.Event()
         self._interrupted = asyncio.Event()
 
@@ -258,7 +260,7 @@ class Consumers:
             if consumer.room < 1 or not self._calm.is_set():
                 raise _Later
             self._set_busy(consumer, True)
-            consumer.is_taking = True
+            consumer.is_taking = consumer.has_asked = True
             try:
                 wanted = msgspec.structs.replace(asked, max=consumer.room)
                 received = await self._queue.receive(wanted, OPERATION_TIMEOUT_S)
@@ -275,7 +277,9 @@ class Consumers:
 
         try:
             place = (consumer.topic, consumer.subscription)
-            return await self._polls.receive(consumer, place, WAIT_MAX_S, take, give_back)
+            return await self._polls.receive(
+                consumer, place, WAIT_MAX_S, take, give_back, wanted=consumer.room, again=consumer.has_asked
+            )
         except (ClientGone, _Later):
             return _NOTHING
         except NodeError:
