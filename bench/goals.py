@@ -52,6 +52,7 @@ GOALS = (
     Goal("take-batches", 100, "rate", at_least=80_000), Goal("take-batches", 1000, "rate", at_least=60_000),
     Goal("take-streamed", 100, "rate", at_least=80_000), Goal("take-streamed", 1000, "rate", at_least=60_000),
     Goal("both", 100, "rate", at_least=8000), Goal("both-streamed", 100, "rate", at_least=8000),
+    Goal("both-pipelined", 100, "rate", at_least=8000),
     Goal("follower", 0, "ratio", at_least=0.75),
     Goal("kill", 0, "ms", at_most=120), Goal("kill", 0, "ms", at_most=400, most=True),
     Goal("pause", 0, "ms", at_most=350), Goal("pause", 0, "ms", at_most=800, most=True),

@@ -44,7 +44,7 @@ Connect = Callable[[How], Awaitable[Client]]
 
 class Load(NamedTuple):
     """`clients` that publish or consume `batch` messages at a time; `both`: so many publish, as many consume. `how`
-    they are connected: of `both` those that consume."""
+    they are connected: of `both` those that consume, while those that publish are so by `publishing`."""
 
     key: str
     what: str
@@ -56,6 +56,7 @@ class Load(NamedTuple):
     through: Literal["leader", "follower"] = "leader"
     there_per_s: int = 0
     """Messages that are there before it begins, for each second that it may take."""
+    publishing: How = "asked"
 
 
 LOADS = (
@@ -71,7 +72,9 @@ LOADS = (
     Load("take-streamed", "deliveries + acks, 4 sessions", "consume", 4, 1000, how="streamed", there_per_s=40_000),
     Load("both", "publish and consume at once, 16 + 16 clients", "both", 16, 1, (100,), there_per_s=500),
     Load("both-streamed", "publish and deliver at once, 16 clients + 16 sessions", "both", 16, 1, (100,), "streamed"),
-)
+    Load("both-pipelined", "the same, 16 + 16 sessions, 100 messages unconfirmed each", "both", 16, 100, (100,),
+         how="streamed", publishing="streamed"),
+)  # fmt: skip
 BY_KEY = {load.key: load for load in LOADS}
 
 
@@ -126,7 +129,7 @@ async def run(load: Load, connect: Connect, seconds: float) -> Taken:
     there = max(load.batch * load.clients, int(load.there_per_s * seconds)) if load.kind != "publish" else 0
     if there:
         await fill(connect, there)
-    clients = [await connect("asked") for _ in range(load.clients if load.kind == "both" else 0)]
+    clients = [await connect(load.publishing) for _ in range(load.clients if load.kind == "both" else 0)]
     clients += [await connect(load.how) for _ in range(load.clients)]
     try:
         if load.kind == "publish":

@@ -33,6 +33,7 @@ COLUMNS = {
     "consume one by one": (("take-one", "take-chained"), "rate"),
     "consume pipelined or batched": (("take-batches", "take-streamed"), "rate"),
     "publish and consume at once": (("both", "both-streamed"), "rate"),
+    "the same, pipelined": (("both-pipelined",), "rate"),
     "kill -9 leader, ms": (("kill",), "ms"),
     "memory idle, MB": (("memory-idle",), "mb"),
     "CPU for 10,000 publishes, s": (("cpu",), "s"),

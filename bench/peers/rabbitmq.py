@@ -27,7 +27,7 @@ class RabbitMq(ByClients):
     """Three brokers in one cluster, with an Erlang port mapper of their own."""
 
     key = "rabbitmq"
-    loads = frozenset({"one", "many", "pipelined", "take-one", "take-streamed", "both-streamed"})
+    loads = frozenset({"one", "many", "pipelined", "take-one", "take-streamed", "both-streamed", "both-pipelined"})
 
     def __init__(self) -> None:
         super().__init__()
