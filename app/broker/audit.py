@@ -33,6 +33,7 @@ from app.broker.state import (
     Subscription,
     Topic,
     hash_of,
+    names_in,
     topic_from_row,
 )
 from app.broker.withdraw import Standing, standing
@@ -45,14 +46,15 @@ def audit(state: State) -> str:
         topic = topic_from_row(row)
         _audit_topic(state, topic)
         rows_digest += bytes_digest(topic.identity + topic.tally())
-    for row in state.sql.execute("SELECT id, topic, kind, key, fingerprint, expires_ms, answer FROM claim"):
+    for row in state.sql.execute("SELECT id, expires_ms, names, contents FROM claim"):
         rows_digest += row_digest(row)
-        claims += 1
-        claims_bytes += len(row[6]) + len(row[4]) + len(row[3])
+        claims += len(names_in(row[2]))
+        claims_bytes += len(row[2]) + len(row[3])
     for row in state.sql.execute("SELECT id, kind, target, position, until, slot FROM chore"):
         rows_digest += row_digest(("chore", *row))
     _audit_handed(state)
-    assert state.next_due_ms <= State(state.sql.connection).next_due_ms
+    anew = State(state.sql.connection)
+    assert state.next_due_ms <= anew.next_due_ms and state.claimed == anew.claimed
     numbers = msgspec.structs.replace(
         state.numbers, rows_digest=to_bytes(rows_digest), claims=claims, claims_bytes=claims_bytes
     )

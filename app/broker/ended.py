@@ -19,7 +19,7 @@ def note(
     """The subscription is done with the message; its last delivery was this one, and ended so."""
     if deliveries > 1 or (deliveries == 1 and how != ACKED):
         answer = deliveries.to_bytes(8, "big") + how
-        dedup.renew(state, topic, dedup.ENDED, _key(subscription, sequence), answer)
+        dedup.remember(state, topic, dedup.ENDED, (_key(subscription, sequence), b"", answer))
 
 
 def how(state: State, topic: Topic, subscription: Subscription, sequence: int, deliveries: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from app.broker.commands import TopicSettings
-from app.broker.digest import MASK, bytes_digest, from_bytes, to_bytes
+from app.broker.digest import DIGEST_BYTES, MASK, bytes_digest, from_bytes, to_bytes
 from app.broker.handed import Handed
 
 TOPICS_CACHED = 16_384
@@ -34,7 +34,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class Numbers(msgspec.Struct, array_like=True):
     """Row 0 of `hot`. The counters name the next id to give; `next_id` is for stores, subscriptions, lanes of groups
-    and schedules; `rows_digest` sums the rows of all topics and all claims and chores."""
+    and schedules; `rows_digest` sums the rows of all topics and all claims and chores. `claims` counts claims,
+    `next_claim_id` their rows."""
 
     applied_index: int = 0
     applied_term: int = 0
@@ -158,6 +159,11 @@ def topic_from_row(row: tuple[Any, ...]) -> Topic:
     )  # fmt: skip
 
 
+def names_in(names: bytes) -> list[bytes]:
+    """The names in a row of `claim`, one by one."""
+    return [names[start : start + DIGEST_BYTES] for start in range(0, len(names), DIGEST_BYTES)]
+
+
 def hash_of(numbers: Numbers, configuration: bytes | None) -> str:
     """The state's hash in hex: the machine's numbers, in them the digest of all rows, and the configuration."""
     return to_bytes(bytes_digest(_encode((numbers, configuration)))).hex()
@@ -180,6 +186,12 @@ class State:
         self.woken: dict[str, None] = {}
         """Topics that went, or in which something became ready to be handed out, in this apply, in that order."""
         self.handed = Handed()
+        self.claimed = {
+            name: id
+            for id, names in self.sql.execute("SELECT id, names FROM claim ORDER BY id")
+            for name in names_in(names)
+        }
+        """Which row of `claim` holds the last one of a name (`dedup`)."""
         self.came_bytes = self.changed_bytes = 0
         """By `came` and `changed`, in this transaction."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None

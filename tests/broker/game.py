@@ -89,7 +89,7 @@ class Game:
                 (each.put.name, each.next_ms) for each in topic.schedules
             )
         counts = machine.counts()
-        assert (counts.topics, counts.claims) == (len(topics), len(model.claims.kept))
+        assert (counts.topics, counts.claims) == (len(topics), len(model.claims))
         assert machine.next_due_ms <= model.next_due_ms()
         assert machine.audit() == machine.state_hash()[1]
 

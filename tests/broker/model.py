@@ -191,7 +191,18 @@ class Model(Deliveries):
         return Published(answers)
 
     def publishkeyed(self, command: PublishKeyed) -> Result:
-        self.topic(command.topic)
+        topic = self.topic(command.topic)
+        keys = {each.key for each in command.messages}
+        are_new = len(keys) == len(command.messages) > 1 and not any(
+            each.message.dedup_id or self.claims.is_known(topic.number, "publish", each.key)
+            for each in command.messages
+        )
+        if not are_new or topic.settings.overflow != "reject":
+            return self.publish_each(command)
+        with self.claims.gathered(self.now_ms, len(keys)):
+            return self.publish_each(command)
+
+    def publish_each(self, command: PublishKeyed) -> Result:
         answers: list[PublishedMessage] = []
         for each in command.messages:
             alone = self.do(Publish(command.topic, [each.message], each.key, each.fingerprint))

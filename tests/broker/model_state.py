@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 
 from app.broker import dedup, messages
 from app.broker.commands import PutSchedule, TopicSettings
@@ -159,31 +162,57 @@ class Token:
 
 @dataclass(eq=False)
 class Claim:
+    owner: tuple[object, ...]
     fingerprint: object
     expires_ms: int
     answer: object
 
 
 class Claims:
-    """Answers kept under keys, in the order in which they came; the bounds are the machine's."""
+    """Answers kept under keys, in the order in which they came, some of them together; the bounds are the machine's."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[object, ...], Claim] = {}
+        self._rows: deque[list[Claim]] = deque()
+        self._last: dict[tuple[object, ...], Claim] = {}
+        self._gathered: list[Claim] | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._rows))
+
+    def is_known(self, *owner: object) -> bool:
+        """Whether there is a claim, be its time over."""
+        return owner in self._last
 
     def find(self, now_ms: int, *owner: object) -> Claim | None:
-        claim = self.kept.get(owner)
-        if claim is not None and claim.expires_ms <= now_ms:
-            del self.kept[owner]
-            return None
-        return claim
+        claim = self._last.get(owner)
+        return None if claim is None or claim.expires_ms <= now_ms else claim
 
     def remember(self, now_ms: int, window_ms: int, fingerprint: object, answer: object, *owner: object) -> None:
-        self.kept.pop(owner, None)
-        self.kept[owner] = Claim(fingerprint, now_ms + window_ms, answer)
-        for oldest in list(islice(self.kept, dedup.SWEEP_ROWS)):
-            if len(self.kept) <= dedup.CLAIMS_MAX and self.kept[oldest].expires_ms > now_ms:
+        claim = Claim(owner, fingerprint, now_ms + window_ms, answer)
+        if self._gathered is None:
+            self._add(now_ms, [claim])
+        else:
+            self._gathered.append(claim)
+
+    @contextmanager
+    def gathered(self, now_ms: int, whole: int) -> Iterator[None]:
+        """What is remembered meanwhile comes at the end: together, if it is so many, else one after the other."""
+        self._gathered = claims = []
+        yield
+        self._gathered = None
+        for row in [claims] if len(claims) == whole else [[claim] for claim in claims]:
+            self._add(now_ms, row)
+
+    def _add(self, now_ms: int, row: list[Claim]) -> None:
+        self._rows.append(row)
+        self._last.update({claim.owner: claim for claim in row})
+        for _ in range(dedup.SWEEP_ROWS):
+            oldest = self._rows[0]
+            if len(self) - len(oldest) < dedup.CLAIMS_MAX and oldest[0].expires_ms > now_ms:
                 break
-            del self.kept[oldest]
+            for claim in self._rows.popleft():
+                if self._last[claim.owner] is claim:
+                    del self._last[claim.owner]
 
 
 class Counters:

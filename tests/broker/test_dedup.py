@@ -102,6 +102,44 @@ def test_beyond_the_bound_the_oldest_goes(feed: Feed, monkeypatch: pytest.Monkey
     assert not publish(feed, "k0").messages[0].duplicate
 
 
+def test_keys_of_one_command_go_together_when_there_are_enough_without_them(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedup, "CLAIMS_MAX", 50)
+    kept = []
+    for batch in range(3):
+        keyed(feed, *((f"{batch}-{n}", b"f", b"1") for n in range(40)))
+        kept.append(feed.machine.counts().claims)
+    assert kept == [40, 80, 80]
+    assert [publish(feed, f"{batch}-7").messages[0].duplicate for batch in (1, 2, 0)] == [True, True, False]
+
+
+def test_of_two_claims_under_a_key_the_later_counts(feed: Feed) -> None:
+    feed.create("u", dedup_window_ms=1000)
+    publish(feed, "long")
+    publish(feed, "k", topic="u")
+    feed.now_ms += 1000
+    stored = publish(feed, "k", b"else", topic="u").messages[0]
+    assert not stored.duplicate
+    assert feed.machine.counts().claims == 3, "the first one's time is over, but not that of the one before it"
+    again = publish(feed, "k", b"else", topic="u").messages[0]
+    assert (again.sequence, again.duplicate) == (stored.sequence, True)
+
+
+def test_what_is_swept_takes_no_later_claim_under_its_key_along(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup, "CLAIMS_MAX", 2)
+    feed.create("u", dedup_window_ms=1000)
+    publish(feed, "k", topic="u")
+    publish(feed, "other")
+    feed.now_ms += 1000
+    monkeypatch.setattr(dedup, "SWEEP_ROWS", 0)
+    stored = publish(feed, "k", topic="u").messages[0]
+    monkeypatch.setattr(dedup, "SWEEP_ROWS", 1)
+    publish(feed, "another")
+    again = publish(feed, "k", topic="u").messages[0]
+    assert (again.sequence, again.duplicate) == (stored.sequence, True)
+
+
 def test_kept_answers_are_bounded_in_bytes(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dedup, "CLAIMS_BYTES_MAX", 1000)
     feed.publish(*[b"x" * 400] * 3)
@@ -206,7 +244,7 @@ def test_a_repeated_receive_of_a_subscription_made_anew_gets_nothing(feed: Feed)
 def test_an_answer_with_leases_is_not_kept_as_such(feed: Feed) -> None:
     feed.publish(bytes(100_000))
     feed.received(Receive("t", auto_ack=False, key="r"))
-    (kept,) = feed.machine._connection.execute("SELECT answer FROM claim").fetchall()
+    (kept,) = feed.machine._connection.execute("SELECT contents FROM claim").fetchall()
     assert len(kept[0]) < 100
 
 
