@@ -88,7 +88,7 @@ class Classic:
         sent = _message_body.decode(await read_body(call, self._limit_bytes))
         message = NewMessage(check_text(sent.message, "message"))
         if not is_topic(sent.topic):
-            raise Problem("topic_not_found", CODES["topic_not_found"].example)
+            raise Problem("topic_not_found", f"There can be none of that name. {CODES['invalid_topic'].example}")
         run = await self._queue.publish_one(sent.topic, message, key_of(call), self._timeout_s)
         self._meters.count_published(sent.topic, not run.duplicate)
         headers = (JSON, *_place(str(run.first_id), run.first_sequence))

@@ -68,6 +68,10 @@ async def test_of_concurrent_creations_one_succeeds(client: httpx.AsyncClient) -
 async def test_an_unknown_topic_is_404_to_publish_and_200_to_consume(client: httpx.AsyncClient) -> None:
     answer = await client.put("/message", json={"topic": "T", "message": "m"})
     assert (answer.status_code, answer.content, answer.headers["rmq-code"]) == (404, FAILED, "topic_not_found")
+    impossible = await client.put("/message", json={"topic": "a b", "message": "m"})
+    assert (impossible.status_code, impossible.content) == (404, FAILED)
+    assert impossible.headers["rmq-code"] == "topic_not_found"
+    assert impossible.headers["rmq-detail"].startswith("There can be none of that name. A topic's name is 1 to 128")
     for path in ("/message/T", "/message/a%2Fb", "/message/%00", "/message/%ff", "/message/a/b", "/message/"):
         answer = await client.get(path)
         assert (answer.status_code, answer.content) == (200, FAILED), path
