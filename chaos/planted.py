@@ -117,16 +117,13 @@ PLANTS = (
         (
             Edit(
                 "app/broker/settle.py",
-                """    rows = leases.messages_in(state, topic, lease, items)
-    subscription.leased -= len(items)
-""",
-                """    again = [item for item in items if item.deliveries > 1]
-    for item, row in zip(again, leases.messages_in(state, topic, lease, again), strict=True):
-        give_back(state, topic, subscription, item, row, 0, nacked=False)
-    items = [item for item in items if item.deliveries == 1]
-    rows = leases.messages_in(state, topic, lease, items)
-    subscription.leased -= len(items)
-""",
+                """    rows = [row for lease, items in delivered for row in""",
+                """    for lease, items in delivered:
+        again = [item for item in items if item.deliveries > 1]
+        for item, row in zip(again, leases.messages_in(state, topic, lease, again), strict=True):
+            give_back(state, topic, subscription, item, row, 0, nacked=False)
+    delivered = [(lease, [item for item in items if item.deliveries == 1]) for lease, items in delivered]
+    rows = [row for lease, items in delivered for row in""",
             ),
         ),
     ),
@@ -147,7 +144,7 @@ PLANTS = (
         frozenset({"overtaken"}),
         (
             Edit(
-                "app/broker/receive.py",
+                "app/broker/choice.py",
                 """        if self._keep and len(self._picks) > before:
             groups.hold(state, topic, turn)
         elif""",

@@ -32,6 +32,7 @@ from app.api.peek import Peeking
 from app.api.polls import LongPolls
 from app.api.problems import CODES, Problem, problem_answer
 from app.api.publish import Publishing
+from app.api.queue import Queue
 from app.api.receive import Receiving
 from app.api.schedules import Schedules
 from app.api.session import Sessions
@@ -155,11 +156,12 @@ def create_app(node: Node, settings: Settings) -> Api:
     """
     meters = Meters()
     polls = LongPolls(node.machine, node.stopping)
-    sessions = Sessions(node, settings, polls, meters)
+    queue = Queue(node)
+    sessions = Sessions(node, queue, settings, polls, meters)
     app = Api(sessions.serve)
     groups = (
-        Classic(node, settings, meters), Topics(node, settings, meters), TopicActions(node, settings),
-        Publishing(node, settings, meters), Receiving(node, settings, polls, meters), Settling(node, settings),
+        Classic(node, queue, settings, meters), Topics(node, settings, meters), TopicActions(node, settings),
+        Publishing(queue, settings, meters), Receiving(queue, settings, polls, meters), Settling(queue, settings),
         Peeking(node), Streams(node), sessions, Subscriptions(node, settings), Schedules(node, settings),
         ClusterRoutes(node, settings), Health(node), Metrics(node, meters, polls.waiting, lambda: sessions.count),
     )  # fmt: skip

@@ -52,10 +52,10 @@ def refusal(problem: Problem) -> Answer:
 class Classic:
     """The five routes over one node."""
 
-    def __init__(self, node: Node, settings: Settings, meters: Meters) -> None:
+    def __init__(self, node: Node, queue: Queue, settings: Settings, meters: Meters) -> None:
         self._node = node
         self._meters = meters
-        self._queue = Queue(node)
+        self._queue = queue
         self._strict = settings.classic_strict
         self._dedup_window_s = settings.dedup_window_s
         self._limit_bytes = settings.body_limit_bytes

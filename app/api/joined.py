@@ -5,14 +5,15 @@ joined an entry carries many, and many share a row (`app.broker.packs`). Nobody 
 when the turn ends leaves together, be it one.
 
 Rules of this file: nobody notices. Each has an outcome of its own, and who has gone before his part left has done
-nothing. What belongs in one command, whoever calls says by the lane.
+nothing. What belongs in one command, whoever calls says by the lane. Where some kind of part is to come before another
+that is asked for in the same turn, it is `ahead` of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.api.stepper import Stepper
 from app.broker.commands import MESSAGES_MAX
@@ -34,10 +35,14 @@ class _Draft(Generic[Part, Outcome]):
 
 class Joined(Generic[Lane, Part, Outcome]):
     """`send` does the parts of a lane as one command. -> for each, in order, what came of it, or what its caller is to
-    raise. What it raises itself all callers raise."""
+    raise. What it raises itself all callers raise. `ahead`: what is there of these leaves before."""
 
-    def __init__(self, send: Callable[[Lane, Sequence[Part]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
-        self._send = send
+    def __init__(
+        self,
+        send: Callable[[Lane, Sequence[Part]], Awaitable[Sequence[Outcome | Exception]]],
+        ahead: Sequence[Joined[Any, Any, Any]] = (),
+    ) -> None:
+        self._send, self._ahead = send, ahead
         self._drafts: dict[Lane, _Draft[Part, Outcome]] = {}
 
     async def ask(self, lane: Lane, part: Part, size_bytes: int) -> Outcome:
@@ -58,8 +63,15 @@ class Joined(Generic[Lane, Part, Outcome]):
             raise outcome.with_traceback(None)  # It may be that of many, one after the other.
         return outcome
 
+    def leave(self) -> None:
+        """All that is there leaves now."""
+        for lane, draft in list(self._drafts.items()):
+            self._leave(lane, draft)
+
     def _leave(self, lane: Lane, draft: _Draft[Part, Outcome]) -> None:
         if self._drafts.get(lane) is draft:
+            for each in self._ahead:
+                each.leave()
             del self._drafts[lane]
             Stepper(self._do(lane, draft), lambda _: None).step()
 

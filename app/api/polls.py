@@ -3,16 +3,16 @@
 Theory: a publish that woke every waiter of its topic would make each of them ask the log for one message. So waiters
 stand in lines, one for each subscription of a topic, and ask when their turn has come. The machine's notice gives a
 turn to the one that came first in each line of the topic, provided that this node's own state shows more for that
-subscription than those want whose turn it is; and only who got messages gives turns to others, if there are more: to
-two, so that many messages at once soon reach as many. Who comes stands at the end: who has just been served waits for
-those before him. But who has never asked does so in a moment, since this node's own state may be an old one, and
-nobody is to be told that there is nothing who has not asked.
+subscription than those want whose turn it is. Who got messages gives turns to two more, if there is more, so that many
+messages at once soon reach as many; who asked in vain to nobody, since what is ready may be held by a group; and who
+could not ask to the next one. Who comes stands at the end: who has just been served waits for those before him. But who
+has never asked does so in a moment, since this node's own state may be an old one, and nobody is to be told that there
+is nothing who has not asked.
 
 Each line has one watch on the machine, whatever the number of its waiters.
 
-Rules of this file: no notice is lost. One that could give no turn is remembered, and whoever has asked in vain gives
-the turn. A turn that its owner does not use is the next one's. Everything but `notice` runs on the event loop;
-`notice` may be called from the thread that applies.
+Rules of this file: no notice is lost. One that could give no turn is remembered, and whoever comes, or is done asking,
+gives it. Everything but `notice` runs on the event loop; `notice` may be called from the thread that applies.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from app.api.calls import ClientGone
+from app.broker.errors import StateFull
 
 PATIENCE_S = 0.1
-"""Who has not asked yet does so after this, whether its turn has come or not."""
+"""Who has not asked yet does so after this, whether its turn has come or not; and who asks for longer keeps nobody
+waiting."""
 SPREAD = 2
 """Who has got messages gives a turn to so many."""
 
@@ -63,28 +65,29 @@ class Watchable(Protocol):
 
 
 class _Turn:
-    """One waiter's, for `wanted` messages at most."""
+    """One waiter's, for `wanted` messages at most. `counts`: it has come, and is young, so that these may be gone."""
 
-    __slots__ = ("came", "wanted")
+    __slots__ = ("came", "counts", "given_at", "wanted")
 
     def __init__(self, wanted: int) -> None:
-        self.wanted = wanted
+        self.wanted, self.counts, self.given_at = wanted, False, 0.0
         self.came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class _Line:
     """Who waits in one place. `members` counts those whose turn has come, too, until they leave."""
 
-    __slots__ = ("is_missed", "members", "notice", "place", "taking", "waiting")
+    __slots__ = ("_given", "is_missed", "is_timed", "members", "notice", "place", "waiting", "wanted")
 
     def __init__(self, place: Place, notice: Callable[..., None]) -> None:
         self.place, self.notice = place, notice
         self.waiting: deque[_Turn] = deque()
         self.members = 0
-        self.taking = 0
-        """How many messages those want whose turn it is."""
-        self.is_missed = False
-        """Whether something came for which nobody got a turn."""
+        self.is_missed = self.is_timed = False
+        """Whether there was something for which nobody got a turn; whether somebody will look at that again."""
+        self.wanted = 0
+        """By those whose turn counts."""
+        self._given: deque[_Turn] = deque()
 
     def stand(self, wanted: int) -> _Turn:
         """A place at the end."""
@@ -92,18 +95,30 @@ class _Line:
         self.waiting.append(turn)
         return turn
 
-    def give(self, turn: _Turn) -> None:
-        """It is the turn of one who waits."""
+    def give(self, turn: _Turn, now: float) -> None:
+        """It is the turn of one who waits. Who takes long at it does not hold up the others."""
         self.waiting.remove(turn)
-        self.taking += turn.wanted
+        self.wanted += turn.wanted
+        turn.counts, turn.given_at = True, now
+        self._given.append(turn)
         turn.came.set_result(None)
+
+    def forget_old(self, now: float) -> None:
+        """Turns that were given some time ago do not count any more."""
+        while self._given and (not self._given[0].counts or self._given[0].given_at < now - PATIENCE_S):
+            self._discount(self._given.popleft())
 
     def withdraw(self, turn: _Turn) -> None:
         """One who waits, or whose turn it is, does so no more."""
         if turn.came.done():
-            self.taking -= turn.wanted
+            self._discount(turn)
         else:
             self.waiting.remove(turn)
+
+    def _discount(self, turn: _Turn) -> None:
+        if turn.counts:
+            turn.counts = False
+            self.wanted -= turn.wanted
 
 
 class LongPolls:
@@ -124,22 +139,29 @@ class LongPolls:
         """How many requests wait."""
         return sum(line.members for line in self._lines.values())
 
+    def is_waited(self, place: Place) -> bool:
+        """Whether somebody waits there for his turn."""
+        line = self._lines.get(place)
+        return line is not None and bool(line.waiting)
+
     async def receive(
         self, caller: Caller, place: Place, wait_s: float, take: Callable[[], Awaitable[T]],
         give_back: Callable[[T], Awaitable[None]], *, wanted: int, again: bool = False,
     ) -> T:  # fmt: skip
         """`take` up to `wanted` messages, until there are some, or it says that it never will bring any, for `wait_s`
-        at most; the last, empty, result otherwise. `again`: the same caller was here a moment ago, and is not owed a
-        look at once where this node's own state shows nothing.
+        at most; the last, empty, result otherwise. `again`: the same caller has asked before, and is owed no look where
+        this node's own state shows nothing, until its time is over.
 
         Raises ClientGone when the client hangs up while it waits, after `give_back` of what was taken for it; and
         whatever `take` raises.
         """
         gone = asyncio.ensure_future(caller.disconnected())
         line = self._enter(place)
+        is_alone = line.members == 1
         try:
-            patience_s = PATIENCE_S if again or line.members > 1 else 0
-            received = await self._in_line(line, gone, wait_s, patience_s, take, wanted)
+            patience_s = wait_s if again else 0 if is_alone else PATIENCE_S
+            turn = line.stand(wanted)
+            received = await self._in_line(line, turn, gone, wait_s, patience_s, take, is_alone=is_alone)
         finally:
             gone.cancel()
             self._leave(line)
@@ -149,37 +171,38 @@ class LongPolls:
         return received
 
     async def _in_line(
-        self, line: _Line, gone: asyncio.Future[None], wait_s: float, patience_s: float,
-        take: Callable[[], Awaitable[T]], wanted: int,
+        self, line: _Line, turn: _Turn, gone: asyncio.Future[None], wait_s: float, patience_s: float,
+        take: Callable[[], Awaitable[T]], *, is_alone: bool,
     ) -> T:  # fmt: skip
         now = asyncio.get_running_loop().time
         deadline = now() + wait_s
-        until = min(deadline, now() + patience_s)
-        received = None
-        turn = line.stand(wanted)
-        self._wake(line)
+        until = now() + min(wait_s, patience_s)
+        received, is_vain = None, False
         try:
+            if is_alone or line.is_missed:
+                self._wake(line)
             while True:
                 await self._turn_comes(turn, gone, until - now())
+                if received is not None and (self._stopping.is_set() or not turn.came.done()):
+                    return received
                 if not turn.came.done():
-                    if received is not None:
-                        return received
-                    line.give(turn)
+                    line.give(turn, now())
                 received = await take()
-                if received.messages or received.final or self._stopping.is_set() or now() >= deadline:
+                is_vain = not (received.messages or received.final)
+                if not is_vain or self._stopping.is_set() or now() >= deadline:
                     return received
                 until = deadline
                 line.withdraw(turn)
-                turn = line.stand(wanted)
+                turn, is_vain = line.stand(turn.wanted), False
                 if received.more:
-                    line.give(turn)
+                    line.give(turn, now())
                 elif line.is_missed:
                     self._wake(line)
         finally:
-            had_turn = turn.came.done()
             line.withdraw(turn)
-            for _ in range(SPREAD if had_turn else 0):
-                self._wake(line)
+            if turn.came.done() and (line.is_missed or not is_vain):
+                for _ in range(SPREAD if received is not None and received.messages else 1):
+                    self._wake(line)
 
     async def _turn_comes(self, turn: _Turn, gone: asyncio.Future[None], timeout_s: float) -> None:
         """Wait for it, for so long. Raises ClientGone."""
@@ -218,17 +241,32 @@ class LongPolls:
     def _wake(self, line: _Line) -> None:
         """The next one's turn, if this node's own state has something for it; what it has not applied yet brings its
         own notice."""
-        ready = self._machine.ready(*line.place)
+        now = asyncio.get_running_loop().time()
+        line.forget_old(now)
         line.is_missed = False
+        try:
+            ready = self._machine.ready(*line.place)
+        except StateFull:
+            ready = None  # Nobody knows, so let the log be asked.
         if ready == 0:
             return
-        if line.waiting and (ready is None or ready > line.taking):
-            line.give(line.waiting[0])
-        else:
-            line.is_missed = True
+        if line.waiting and (ready is None or ready > line.wanted):
+            line.give(line.waiting[0], now)
+            return
+        line.is_missed = True
+        if line.waiting and not line.is_timed:
+            line.is_timed = True
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._look_again, line)
+
+    def _look_again(self, line: _Line) -> None:
+        """Whoever kept others waiting may still be asking."""
+        line.is_timed = False
+        if line.is_missed:
+            self._wake(line)
 
     async def _wake_all_when_stopping(self) -> None:
         await self._stopping.wait()
+        now = asyncio.get_running_loop().time()
         for line in self._lines.values():
             while line.waiting:
-                line.give(line.waiting[0])
+                line.give(line.waiting[0], now)

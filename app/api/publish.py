@@ -26,17 +26,16 @@ from app.broker import results
 
 if TYPE_CHECKING:
     from app.config import Settings
-    from app.node.service import Node
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Publishing:
-    """The route over one node."""
+    """The route over one node's queue."""
 
-    def __init__(self, node: Node, settings: Settings, meters: Meters) -> None:
+    def __init__(self, queue: Queue, settings: Settings, meters: Meters) -> None:
         self._meters = meters
-        self._queue = Queue(node)
+        self._queue = queue
         self._limit_bytes = settings.body_limit_bytes
 
     async def publish(self, call: Call) -> Answer:

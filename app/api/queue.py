@@ -22,6 +22,7 @@ from app.broker import Machine, TopicInfo, commands, results
 from app.broker.commands import (
     MESSAGES_MAX,
     Ack,
+    Acks,
     Command,
     Extend,
     Keyed,
@@ -32,6 +33,7 @@ from app.broker.commands import (
     Publishes,
     PublishKeyed,
     Receive,
+    Receives,
 )
 from app.broker.digest import fingerprint
 from app.node.errors import NodeError
@@ -40,6 +42,8 @@ RETRY_AFTER: Header = (b"retry-after", b"1")
 """For a full topic: nobody knows when there will be room."""
 _NUMBERS_BYTES = 64
 """What a publish says in numbers, and with a key in a hash, is shorter."""
+_MESSAGE_BYTES = 1 << 10
+"""What a message that is received or acked counts for, so that one command takes no more of them than it may alone."""
 _Result = TypeVar("_Result")
 _deterministic = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -71,19 +75,22 @@ def repeat_of(call: Call, body: bytes = b"") -> Repeat | None:
 
 
 class _Lane(NamedTuple):
-    """What single publishes have in common that are stored by one command. `repeatable`: each may be sent again, since
-    it has a key of its own, or a `dedup_id`."""
+    """What those have in common that are done by one command. `repeatable`: each may be sent again."""
 
     repeatable: bool
     timeout_s: float
 
 
 class Queue:
-    """Operations through one node. All raise Problem and NodeError."""
+    """Operations through one node. All raise Problem and NodeError. What many ask of the same Queue at once may go as
+    one command."""
 
     def __init__(self, node: Submitter) -> None:
         self._node = node
-        self._joined = Joined(self._publish_each)
+        self._publishing = Joined(self._publish_each)
+        self._acking = Joined(self._ack_each)
+        # Who acks and asks for more at once may be waiting for what only this ack sets free.
+        self._receiving = Joined(self._receive_each, ahead=(self._acking, self._publishing))
 
     async def publish(
         self, topic: str, messages: list[NewMessage], key: str | None, timeout_s: float, *, atomic: bool = True
@@ -103,7 +110,7 @@ class Queue:
         """Store one message, with those that others publish at the moment."""
         keyed = Keyed(message, key or "", b"" if key is None else _fingerprint([message], True))
         lane = _Lane(key is not None or is_repeatable((message,)), timeout_s)
-        return await self._joined.ask(lane, (topic, keyed), _size_bytes(topic, keyed))
+        return await self._publishing.ask(lane, (topic, keyed), _size_bytes(topic, keyed))
 
     async def _publish_each(
         self, lane: _Lane, parts: Sequence[tuple[str, Keyed]]
@@ -117,7 +124,7 @@ class Queue:
         answers = result.answers if isinstance(result, results.PublishedEach) else [result] * len(publishes)
         found = dict[int, results.PublishedRun | Problem]()
         for places, answer in zip(by_kind.values(), answers, strict=True):
-            found.update(zip(places, _each(answer, len(places)), strict=True))
+            found.update(zip(places, _places(answer, len(places)), strict=True))
         return [found[n] for n in range(len(parts))]
 
     async def _store(
@@ -127,31 +134,43 @@ class Queue:
         return results.decode_short(data)
 
     async def receive(self, asked: Receive, timeout_s: float) -> results.Received:
-        """Messages, or that there are none; what has to be cleared away before is, as far as time allows."""
-        command = commands.encode(asked)
-        data = await self._node.submit(command, timeout_s=timeout_s, retry=asked.key is not None)
-        result = _result(data)
-        assert isinstance(result, results.Received)
-        if result.more and not result.messages:
-            return await self._go_on(result, command, timeout_s, retry=asked.key is not None)
-        return result
-
-    async def _go_on(
-        self, result: results.Received, command: bytes, timeout_s: float, *, retry: bool
-    ) -> results.Received:
+        """Messages, or that there are none, with what others ask for at the moment; what has to be cleared away before
+        is, as far as time allows."""
         now = asyncio.get_running_loop().time
         deadline = now() + timeout_s
+        lane = _Lane(asked.key is not None, timeout_s)
+        result = await self._receiving.ask(lane, asked, asked.max * _MESSAGE_BYTES + 4 * len(asked.topic))
         while result.more and not result.messages and (left_s := deadline - now()) > 0:
-            found = _result(await self._node.submit(command, timeout_s=left_s, retry=retry))
-            assert isinstance(found, results.Received)
-            result = found
+            (outcome,) = await self._receive_each(lane._replace(timeout_s=left_s), [asked])
+            if isinstance(outcome, Problem):
+                raise outcome
+            result = outcome
         return result
 
+    async def _receive_each(self, lane: _Lane, parts: Sequence[Receive]) -> list[results.Received | Problem]:
+        command = parts[0] if len(parts) == 1 else Receives(list(parts))
+        return await self._each(results.Received, command, len(parts), lane)
+
     async def settle(self, command: Ack | Nack | Extend, repeat: Repeat | None, timeout_s: float) -> results.Settled:
-        """What became of each token. A repeated one is answered as the first."""
+        """What became of each token; acks together with those of others. A repeated one is answered as the first."""
+        if repeat is None and isinstance(command, Ack):
+            return await self._acking.ask(_Lane(True, timeout_s), command, len(command.tokens) * _MESSAGE_BYTES)
         settled = await self.change(command, repeat, timeout_s, repeatable=True)
         assert isinstance(settled, results.Settled)
         return settled
+
+    async def _ack_each(self, lane: _Lane, parts: Sequence[Ack]) -> list[results.Settled | Problem]:
+        return await self._each(results.Settled, parts[0] if len(parts) == 1 else Acks(list(parts)), len(parts), lane)
+
+    async def _each(
+        self, kind: type[_Result], command: Receive | Receives | Ack | Acks, count: int, lane: _Lane
+    ) -> list[_Result | Problem]:
+        """Do the command. -> the outcome of each of its parts, which is of this kind, or refused."""
+        data = await self._node.submit(commands.encode(command), timeout_s=lane.timeout_s, retry=lane.repeatable)
+        result = results.decode(data)
+        if isinstance(result, results.Each):
+            return [_outcome(kind, results.decode(each)) for each in result.answers]
+        return [_outcome(kind, result) for _ in range(count)]
 
     async def give_back(self, topic: str, tokens: Sequence[str], timeout_s: float) -> None:
         """These messages will not be seen by whom they were leased for. Raises nothing: else the leases run out."""
@@ -204,7 +223,15 @@ def _together(topic: str, parts: Sequence[Keyed]) -> Publish | PublishKeyed:
     return Publish(topic, [part.message for part in parts], atomic=False)
 
 
-def _each(answer: object, count: int) -> list[results.PublishedRun | Problem]:
+def _outcome(kind: type[_Result], result: results.Result) -> _Result | Problem:
+    """What the caller gets, or is to raise."""
+    if isinstance(result, results.Refused):
+        return refused(result.code, result.detail)
+    assert isinstance(result, kind)
+    return result
+
+
+def _places(answer: object, count: int) -> list[results.PublishedRun | Problem]:
     """Where each of so many messages is, or why it is nowhere."""
     if isinstance(answer, results.PublishedRun):
         id, sequence = answer.first_id, answer.first_sequence

@@ -30,7 +30,6 @@ from app.broker.commands import Ack, Receive
 
 if TYPE_CHECKING:
     from app.config import Settings
-    from app.node.service import Node
 
 SLOW_S = 0.1
 """An answer that took so long may have lost its client: it is worth a look."""
@@ -39,11 +38,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Receiving:
-    """The route over one node."""
+    """The route over one node's queue."""
 
-    def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters) -> None:
+    def __init__(self, queue: Queue, settings: Settings, polls: LongPolls, meters: Meters) -> None:
         self._meters = meters
-        self._queue = Queue(node)
+        self._queue = queue
         self._polls = polls
         self._limit_bytes = settings.body_limit_bytes
 
@@ -70,9 +69,10 @@ class Receiving:
         self, call: Call, ack: Ack, final: Receive, wait_s: float
     ) -> tuple[results.Received | None, list[schemas.TokenResult]]:
         """Both go into the log together, the ack first. None: the ack is done, and what there is has yet to be taken,
-        since there was nothing, or since what is handed out without a lease could not be given back."""
+        since there was nothing, or others wait for it, or since what is handed out without a lease could not be given
+        back."""
         acking = begun(self._queue.settle(ack, None, OPERATION_TIMEOUT_S))
-        if final.auto_ack:
+        if final.auto_ack or (wait_s and self._polls.is_waited((final.topic, final.subscription))):
             return None, token_results(ack.tokens, (await acking).codes)
         first = msgspec.structs.replace(final, final=not wait_s)
         taking = begun(self._queue.receive(first, OPERATION_TIMEOUT_S))

@@ -23,7 +23,6 @@ from app.broker.commands import Ack, Extend, Nack
 
 if TYPE_CHECKING:
     from app.config import Settings
-    from app.node.service import Node
 
 _ack_body = BodyDecoder(schemas.Ack)
 _nack_body = BodyDecoder(schemas.Nack)
@@ -32,10 +31,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Settling:
-    """The routes over one node."""
+    """The routes over one node's queue."""
 
-    def __init__(self, node: Node, settings: Settings) -> None:
-        self._queue = Queue(node)
+    def __init__(self, queue: Queue, settings: Settings) -> None:
+        self._queue = queue
         self._limit_bytes = settings.body_limit_bytes
 
     async def ack(self, call: Call) -> Answer:

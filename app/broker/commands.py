@@ -145,11 +145,24 @@ class Receive(_Plain, frozen=True, tag=4):
     final: bool = False
 
 
+class Receives(_Plain, frozen=True, tag=20):
+    """Several, each as it would be alone, but that together they hand out no more than one may; those behind are told
+    to ask again -> Each."""
+
+    receives: Annotated[list[Receive], Meta(min_length=1, max_length=MESSAGES_MAX)]
+
+
 class Ack(_Plain, frozen=True, tag=5):
     """These messages are done -> Settled."""
 
     topic: str
     tokens: Tokens
+
+
+class Acks(_Plain, frozen=True, tag=21):
+    """Several, each as it would be alone -> Each."""
+
+    acks: Annotated[list[Ack], Meta(min_length=1, max_length=MESSAGES_MAX)]
 
 
 class Nack(_Plain, frozen=True, tag=6):
@@ -252,8 +265,9 @@ class Once(_Plain, frozen=True, tag=17):
 
 
 Command = (
-    CreateTopic | DeleteTopic | Publish | PublishKeyed | Publishes | Receive | Ack | Nack | Extend | ChangeTopic | Purge
-    | Redrive | CreateSubscription | DeleteSubscription | PutSchedule | DeleteSchedule | Fire | Tick | Once
+    CreateTopic | DeleteTopic | Publish | PublishKeyed | Publishes | Receive | Receives | Ack | Acks | Nack | Extend
+    | ChangeTopic | Purge | Redrive | CreateSubscription | DeleteSubscription | PutSchedule | DeleteSchedule | Fire
+    | Tick | Once
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

@@ -4,8 +4,8 @@ A claim belongs to a topic (0: to none) and a kind, and lives until its topic's 
 a bound on their number and on their size; beyond it the oldest go first, so a key is honoured for its whole window
 unless more than that came after it. A claim whose time is over is as good as absent, swept away or not.
 
-Theory: mostly nobody ever asks for a claim again. So it costs little to come and to go: claims of one command share a
-row, rows come at one end of the table and go at the other, and where a key's claim is, memory knows (`State.claimed`,
+Theory: mostly nobody ever asks for a claim again. So it costs little to come and to go: claims that come together share
+a row, rows come at one end of the table and go at the other, and where a key's claim is, memory knows (`State.claimed`,
 read from the table at the start). There a key is its `_name`: 128 bits that no two keys share by accident. A later
 claim under a key counts, as one may come when the time of another is over.
 """
@@ -27,8 +27,8 @@ ONCE_WINDOW_MS = 300_000
 CLAIMS_MAX = 100_000
 """So many are kept in any case, or so many bytes of them."""
 CLAIMS_BYTES_MAX = 64 << 20
-SWEEP_ROWS = 512
-"""The most that one command sweeps away, so that none takes long; a bound may be passed by for that while."""
+SWEEP_MAX = 512
+"""So many may go for each that comes, and the rest of a row; a bound may be passed by for that while."""
 
 Said = tuple[str, bytes, bytes]
 """Under which key, the fingerprint of what was asked, and the answer."""
@@ -57,9 +57,12 @@ def find(state: State, topic_id: int, kind: int, key: str) -> Claim | None:
     id = state.claimed.get(name)
     if id is None:
         return None
-    look = "SELECT expires_ms, names, contents FROM claim WHERE id = ?"
-    expires_ms, names, contents = state.sql.execute(look, (id,)).fetchall()[0]
-    return _decode(contents)[names_in(names).index(name)] if expires_ms > state.numbers.time_ms else None
+    if state.claims_read is None or state.claims_read[0] != id:
+        look = "SELECT expires_ms, names, contents FROM claim WHERE id = ?"
+        expires_ms, names, contents = state.sql.execute(look, (id,)).fetchall()[0]
+        state.claims_read = id, expires_ms, dict(zip(names_in(names), _decode(contents), strict=True))
+    _, expires_ms, claims = state.claims_read
+    return claims[name] if expires_ms > state.numbers.time_ms else None
 
 
 def is_any_claimed(state: State, topic_id: int, kind: int, keys: Sequence[str]) -> bool:
@@ -100,18 +103,21 @@ def _size_bytes(row: Row) -> int:
 def _sweep(state: State) -> None:
     """Rows go whose time is over, and those without which there are still as many claims as there may be."""
     numbers = state.numbers
-    for _ in range(SWEEP_ROWS):
+    swept = 0
+    while swept < SWEEP_MAX:
         oldest = state.sql.execute(
             "SELECT id, expires_ms, length(names) FROM claim ORDER BY id LIMIT 1"
         ).fetchall()
         if not oldest:
             return
         id, expires_ms, names_bytes = oldest[0]
-        left = numbers.claims - names_bytes // DIGEST_BYTES
+        count = names_bytes // DIGEST_BYTES
+        left = numbers.claims - count
         if left < CLAIMS_MAX and numbers.claims_bytes <= CLAIMS_BYTES_MAX and expires_ms > numbers.time_ms:
             return
         _remove(state, id)
         numbers.claims = left
+        swept += count
 
 
 def _remove(state: State, id: int) -> None:

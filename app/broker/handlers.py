@@ -15,10 +15,10 @@ from app.broker.dead_letters import redrive
 from app.broker.item import Item
 from app.broker.once import once
 from app.broker.publish import publish, publish_each
-from app.broker.receive import receive
+from app.broker.receive import receive, receive_each
 from app.broker.results import BAD_COMMAND, Ticked, encode, refuse
 from app.broker.schedules import delete_schedule, fire, put_schedule
-from app.broker.settle import ack, extend, nack
+from app.broker.settle import ack, ack_each, extend, nack
 from app.broker.state import State
 from app.broker.subscriptions import create_subscription, delete_subscription
 from app.broker.topics import change_topic, create_topic, delete_topic, purge
@@ -36,7 +36,9 @@ HANDLERS: dict[type, Callable[[State, Any], bytes]] = {
     kinds.PublishKeyed: publish,
     kinds.Publishes: publish_each,
     kinds.Receive: receive,
+    kinds.Receives: receive_each,
     kinds.Ack: ack,
+    kinds.Acks: ack_each,
     kinds.Nack: nack,
     kinds.Extend: extend,
     kinds.Purge: purge,

@@ -49,15 +49,14 @@ def parse(text: str) -> Token | None:
 
 
 def grant(
-    state: State, topic: Topic, subscription: Subscription, handed: Sequence[tuple[Row, int]], size_bytes: int,
-    due_ms: int,
-) -> Lease:  # fmt: skip
-    """Lease these messages until `due_ms`; each with the number of its delivery. `size_bytes`: of all together."""
+    state: State, subscription: Subscription, handed: Sequence[tuple[Row, int]], size_bytes: int, due_ms: int
+) -> Lease:
+    """Lease these messages until `due_ms`; each with the number of its delivery. `size_bytes`: of all together. The
+    caller puts its row into the tables."""
     id = state.numbers.next_lease_id
     state.numbers.next_lease_id += 1
     items = [Item(row[LANE], row[SEQUENCE], deliveries, due_ms) for row, deliveries in handed]
     row = (id, subscription.id, due_ms, _encode(items))
-    LEASE.insert(state, topic, row)
     state.expect(due_ms)
     subscription.leased += len(items)
     lease = Lease(row, items, {(row[LANE], row[SEQUENCE]): row for row, _ in handed})
@@ -108,11 +107,17 @@ def _read(row: Row) -> Lease:
     return Lease(row, items_of(row), {})
 
 
+def end(state: State, topic: Topic, ended: Sequence[Lease]) -> None:
+    """Of these leases nothing is left."""
+    LEASE.delete(state, topic, *[lease.row for lease in ended])
+    for lease in ended:
+        state.handed.forget(lease.row[0])
+
+
 def keep(state: State, topic: Topic, lease: Lease, items: Sequence[Item]) -> None:
     """Of the lease these are left."""
     if not items:
-        LEASE.delete(state, topic, lease.row)
-        state.handed.forget(lease.row[0])
+        end(state, topic, [lease])
         return
     due_ms = min(item.due_ms for item in items)
     row = (*lease.row[:2], due_ms, _encode(items))

@@ -6,11 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from app.broker import dedup
-from app.broker.commands import BadCommand, Once, Publish, Publishes, PublishKeyed, Receive, decode
+from app.broker.commands import (
+    Acks,
+    BadCommand,
+    Once,
+    Publish,
+    Publishes,
+    PublishKeyed,
+    Receive,
+    Receives,
+    decode,
+)
 from app.broker.results import BAD_COMMAND, KEY_REUSED, Refused, refuse
 from app.broker.results import decode as decode_result
 from app.broker.state import State
 
+_NEVER_INSIDE = Once | Publish | PublishKeyed | Publishes | Receive | Receives | Acks
 Handlers = dict[type, Callable[[State, Any], bytes]]
 
 
@@ -25,8 +36,8 @@ def once(state: State, command: Once, handlers: Handlers) -> bytes:
         inner = decode(command.command)
     except BadCommand as error:
         return refuse(BAD_COMMAND, str(error))
-    if isinstance(inner, Once | Publish | PublishKeyed | Publishes | Receive):
-        return refuse(BAD_COMMAND, f"{type(inner).__name__} has a key of its own")
+    if isinstance(inner, _NEVER_INSIDE):
+        return refuse(BAD_COMMAND, f"{type(inner).__name__} cannot be done under another command's key")
     answer = handlers[type(inner)](state, inner)
     if not isinstance(decode_result(answer), Refused):
         dedup.remember_once(state, command.key, command.fingerprint, answer)

@@ -1,4 +1,4 @@
-"""Receive: which messages are handed out next, and what becomes of them.
+"""Receive: which messages are handed out next, and what becomes of them. Receives: several, each as it would be alone.
 
     ready again   before all that wait: they were handed out before, and return to their old places
     priorities    the highest first
@@ -14,14 +14,18 @@ so does the answer that says to ask again.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import msgspec
 
-from app.broker import dedup, ended, groups, leases, messages
-from app.broker.commands import Receive
+from app.broker import choice, dedup, ended, leases, messages
+from app.broker.choice import Ahead, Choice, Pick
+from app.broker.commands import Receive, Receives
 from app.broker.digest import fingerprint
 from app.broker.results import (
     KEY_REUSED,
     UNSAID,
+    Each,
     Received,
     ReceivedMessage,
     encode,
@@ -29,48 +33,123 @@ from app.broker.results import (
     no_such_topic,
     refuse,
 )
-from app.broker.rows import ASIDE, ATTRIBUTES, BODY, ID, PUBLISHED_MS, SEQUENCE, Row
+from app.broker.rows import BODY, ID, LEASE, PUBLISHED_MS, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
-
-RECEIVE_BYTES = 4 << 20
-"""The most bytes of bodies in one answer; a single message may exceed it."""
-SKIPS_MAX = 1000
-"""Messages whose time is over that one command clears away; then the answer says that there is more to do."""
-PASSES_MAX = 10_000
-"""Messages that one command passes by, since they came back from dead letters for other subscriptions; likewise."""
 
 _NOTHING = b""
 """Kept of a receive that found no message."""
-_EMPTY = encode(Received([])), _NOTHING
-_MORE = encode(Received([], more=True)), _NOTHING
+_EMPTY = encode(Received([]))
+_MORE = encode(Received([], more=True))
 _FINAL = encode(Received([], final=True))
 _encode = msgspec.msgpack.Encoder().encode
 
 
-Pick = tuple[Row, int]
-"""A message to hand out, for the n-th time."""
-
-
 def receive(state: State, command: Receive) -> bytes:
     """Received; refused for an unknown topic or subscription, or a key used for something else."""
+    place = _place(state, command)
+    if isinstance(place, bytes):
+        return place
+    handing = _HandingOut(state, *place, command.max)
+    answer = handing.receive(command)
+    handing.end()
+    return answer
+
+
+def receive_each(state: State, command: Receives) -> bytes:
+    """Each. Together they hand out no more than one would; whose turn comes then is told to ask again."""
+    answers: list[bytes] = []
+    room_bytes = choice.RECEIVE_BYTES
+    for _, asked in groupby(command.receives, lambda each: (each.topic, each.subscription)):
+        receives = list(asked)
+        place = _place(state, receives[0])
+        if isinstance(place, bytes):
+            answers += [place] * len(receives)
+            continue
+        handing = _HandingOut(state, *place, sum(each.max for each in receives))
+        for each in receives:
+            if room_bytes <= 0:
+                answers.append(_MORE)
+                continue
+            answers.append(handing.receive(each))
+            room_bytes -= handing.used_bytes
+        handing.end()
+    return encode(Each(answers)) if state.is_asked else UNSAID
+
+
+def _place(state: State, command: Receive) -> tuple[Topic, Subscription] | bytes:
+    """Where it is to receive, or the refusal."""
     topic = state.topic(command.topic)
     if topic is None:
         return no_such_topic(command.topic)
     subscription = topic.subscription(command.subscription)
     if subscription is None:
         return no_such_subscription(command.topic, command.subscription)
-    if command.key is None:
-        return _hand_out(state, topic, subscription, command)[0]
-    fingerprint = _fingerprint(command)
-    claim = dedup.find(state, topic.id, dedup.RECEIVE, command.key)
-    if claim is not None:
-        if claim.fingerprint != fingerprint:
-            return refuse(KEY_REUSED, f"the key {command.key!r} was used for another receive")
-        return _again(state, topic, subscription, command, claim.answer)
-    handed = _hand_out(state, topic, subscription, command)
-    if handed is not _MORE and (command.final or handed is not _EMPTY):
-        dedup.remember(state, topic, dedup.RECEIVE, (command.key, fingerprint, handed[1]))
-    return handed[0]
+    return topic, subscription
+
+
+class _HandingOut:
+    """Receives of one subscription, for `wanted` messages together at most, one after the other; and then `end`."""
+
+    __slots__ = ("_ahead", "_leases", "_state", "_subscription", "_topic", "used_bytes")
+
+    def __init__(self, state: State, topic: Topic, subscription: Subscription, wanted: int) -> None:
+        self._state, self._topic, self._subscription = state, topic, subscription
+        self._ahead = Ahead(state, topic, subscription, wanted)
+        self._leases: list[Row] = []
+        self.used_bytes = 0
+        """By the last receive, of what one may hand out: all of it where an old answer was told again, or where there
+        was too much to clear away."""
+
+    def receive(self, command: Receive) -> bytes:
+        """Do this one."""
+        state, topic, key = self._state, self._topic, command.key
+        if key is None:
+            return self._hand_out(command)[0]
+        print_ = _fingerprint(command)
+        claim = dedup.find(state, topic.id, dedup.RECEIVE, key)
+        if claim is not None:
+            if claim.fingerprint != print_:
+                self.used_bytes = 0
+                return refuse(KEY_REUSED, f"the key {key!r} was used for another receive")
+            self.used_bytes = choice.RECEIVE_BYTES
+            return _again(state, topic, self._subscription, command, claim.answer)
+        answer, kept = self._hand_out(command)
+        if answer is not _MORE and (command.final or answer is not _EMPTY):
+            dedup.remember(state, topic, dedup.RECEIVE, (key, print_, kept))
+        return answer
+
+    def _hand_out(self, command: Receive) -> tuple[bytes, bytes]:
+        """-> the answer, and what to keep of it under a key."""
+        state, topic, subscription = self._state, self._topic, self._subscription
+        self.used_bytes = 0
+        if subscription.ready == 0:
+            return _EMPTY, _NOTHING
+        chosen = Choice(state, topic, subscription, self._ahead, command.max, keep=not command.auto_ack)
+        picks = chosen.picks()
+        self.used_bytes = choice.RECEIVE_BYTES if chosen.was_too_much() else chosen.size_bytes
+        if not picks:
+            return _MORE if chosen.was_too_much() else _EMPTY, _NOTHING
+        if command.auto_ack:
+            for row, deliveries in picks:
+                ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.ACKED)
+            is_said = state.is_asked or command.key is not None
+            answer = encode(Received([_message(pick) for pick in picks])) if is_said else UNSAID
+            return answer, answer
+        lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
+        due_ms = state.numbers.time_ms + lease_ms
+        lease = leases.grant(state, subscription, picks, chosen.size_bytes, due_ms)
+        self._leases.append(lease.row)
+        kept = leases.packed(lease)
+        if not state.is_asked:
+            return UNSAID, kept
+        tokens = leases.tokens_of(lease)
+        told = [_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)]
+        return encode(Received(told)), kept
+
+    def end(self) -> None:
+        """What was leased stands in the tables then."""
+        if self._leases:
+            LEASE.insert(self._state, self._topic, *self._leases)
 
 
 def _fingerprint(command: Receive) -> bytes:
@@ -97,30 +176,6 @@ def _again(state: State, topic: Topic, subscription: Subscription, command: Rece
     return encode(Received(found)) if found else _FINAL
 
 
-def _hand_out(state: State, topic: Topic, subscription: Subscription, command: Receive) -> tuple[bytes, bytes]:
-    """-> the answer, and what to keep of it under a key."""
-    if subscription.ready == 0:
-        return _EMPTY
-    chosen = _Choice(state, topic, subscription, command.max, keep=not command.auto_ack)
-    picks = chosen.picks()
-    if not picks:
-        return _MORE if chosen.was_too_much() else _EMPTY
-    if command.auto_ack:
-        for row, deliveries in picks:
-            ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.ACKED)
-        is_said = state.is_asked or command.key is not None
-        answer = encode(Received([_message(pick) for pick in picks])) if is_said else UNSAID
-        return answer, answer
-    lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
-    due_ms = state.numbers.time_ms + lease_ms
-    lease = leases.grant(state, topic, subscription, picks, chosen.size_bytes, due_ms)
-    kept = leases.packed(lease)
-    if not state.is_asked:
-        return UNSAID, kept
-    tokens = leases.tokens_of(lease)
-    return encode(Received([_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)])), kept
-
-
 def _message(pick: Pick, token: str | None = None, due_ms: int | None = None) -> ReceivedMessage:
     row, deliveries = pick
     carried = messages.attributes_of(row)
@@ -130,126 +185,3 @@ def _message(pick: Pick, token: str | None = None, due_ms: int | None = None) ->
     )  # fmt: skip
 
 
-class _Choice:
-    """Takes up to `limit` messages out of what is ready. `keep`: they are leased and stay; else they are done."""
-
-    def __init__(self, state: State, topic: Topic, subscription: Subscription, limit: int, *, keep: bool) -> None:
-        self._state, self._topic, self._subscription = state, topic, subscription
-        self._limit, self._keep = limit, keep
-        self.size_bytes = 0
-        """Of what was taken."""
-        self._picks: list[Pick] = []
-        self._full = False
-        self._skipped = self._passed = 0
-
-    def picks(self) -> list[Pick]:
-        """What is to be handed out, in order."""
-        self._state.touch(self._topic)
-        if not self._subscription.turns:
-            self._plain(self._limit)
-        else:
-            self._in_turn()
-        return self._picks
-
-    def _room_bytes(self) -> int:
-        return RECEIVE_BYTES - self.size_bytes
-
-    def was_too_much(self) -> bool:
-        """Whether there was more to clear away than one command does."""
-        return self._skipped >= SKIPS_MAX or self._passed >= PASSES_MAX
-
-    def _in_turn(self) -> None:
-        subscription, plain_is_empty = self._subscription, False
-        while not self._is_over():
-            row = groups.next_in_line(self._state, subscription)
-            if not plain_is_empty and (row is None or subscription.plain_turn < row[groups.PLACE]):
-                before = len(self._picks)
-                self._plain(1)
-                if not self._full:
-                    subscription.plain_turn = groups.end_of_line(subscription)
-                plain_is_empty = len(self._picks) == before
-            elif row is not None:
-                self._group(row)
-            else:
-                return
-
-    def _is_over(self) -> bool:
-        return self._full or len(self._picks) >= self._limit or self.was_too_much()
-
-    def _plain(self, count: int) -> None:
-        """Up to `count` messages without a group."""
-        until = min(self._limit, len(self._picks) + count)
-        cursors = self._subscription.cursors
-        for lane in reversed(range(len(cursors))):
-            self._again(lane, until)
-            while len(self._picks) < until and not self._is_over():
-                left = until - len(self._picks)
-                rows = messages.waiting(self._state, self._topic, lane, cursors[lane], left, self._room_bytes())
-                if not rows:
-                    break
-                taken = self._take(rows, [1] * len(rows))
-                cursors[lane] = rows[taken - 1][SEQUENCE] + 1 if taken else cursors[lane]
-
-    def _group(self, turn: Row) -> None:
-        """One message of the group; it leaves the line if it has none."""
-        state, topic, subscription, lane = self._state, self._topic, self._subscription, int(turn[1])
-        before = len(self._picks)
-        self._again(lane, before + 1)
-        while len(self._picks) == before and not self._is_over():
-            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._room_bytes())
-            if not rows:
-                break
-            if self._take(rows, [1]):
-                turn = groups.advance(state, topic, turn, rows[0][SEQUENCE] + 1)
-        if self._keep and len(self._picks) > before:
-            groups.hold(state, topic, turn)
-        elif not self._full:
-            groups.release(state, topic, subscription, lane)
-
-    def _again(self, lane: int, until: int) -> None:
-        """Those of a lane that are ready to be handed out once more."""
-        state, topic, subscription = self._state, self._topic, self._subscription
-        while len(self._picks) < until and not self._is_over():
-            found = ASIDE.select(
-                state, "WHERE subscription = ? AND state = 0 AND lane = ? ORDER BY sequence LIMIT ?",
-                (subscription.id, lane, until - len(self._picks)),
-            )  # fmt: skip
-            for aside in found:
-                row = messages.at(state, topic, lane, aside[3])
-                assert row is not None, "a message that is not done is gone"
-                if not self._take([row], [aside[4] + 1]):
-                    return
-                ASIDE.delete(state, topic, aside)
-            if not found:
-                return
-
-    def _take(self, rows: list[Row], deliveries: list[int]) -> int:
-        """Hand these out, as far as there is room; of those whose time is over nothing is left. -> how many."""
-        state, topic, subscription = self._state, self._topic, self._subscription
-        if self.was_too_much():
-            return 0
-        taken, done = 0, list[Row]()
-        for row, number in zip(rows, deliveries, strict=True):
-            if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
-                self._passed += 1
-            elif row[ATTRIBUTES] is not None and messages.is_over(state, row):
-                self._skipped += 1
-                ended.note(state, topic, subscription, row[SEQUENCE], number - 1, ended.LOST)
-                done.append(row)
-            else:
-                size_bytes = messages.size_bytes(row)
-                if self._picks and size_bytes > self._room_bytes():
-                    self._full = True
-                    break
-                self.size_bytes += size_bytes
-                self._picks.append((row, number))
-                if not self._keep:
-                    done.append(row)
-                taken += 1
-                continue
-            taken += 1
-            if self.was_too_much():
-                break
-        if done:
-            messages.finish(state, topic, subscription, done)
-        return taken

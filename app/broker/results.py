@@ -124,6 +124,12 @@ class PublishedEach(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=Fal
         return PublishedEach([each.spelled_out() if isinstance(each, PublishedRun) else each for each in self.answers])
 
 
+class Each(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """One for each part of the command, in its order, each encoded as it would be alone."""
+
+    answers: list[bytes]
+
+
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """One for each token, in order: None where it was done, else LEASE_LOST or BAD_TOKEN."""
 
@@ -191,7 +197,7 @@ class Ticked(msgspec.Struct, frozen=True, array_like=True, tag=18):
 Result = (
     TopicCreated | TopicExists | TopicDeleted | Published | Received | Refused | Settled | TopicChanged | Purged
     | Redriven | SubscriptionCreated | SubscriptionExists | SubscriptionDeleted | ScheduleCreated | ScheduleChanged
-    | ScheduleDeleted | Fired | Ticked | PublishedEach
+    | ScheduleDeleted | Fired | Ticked | PublishedEach | Each
 )  # fmt: skip
 
 encode = msgspec.msgpack.Encoder().encode

@@ -30,8 +30,8 @@ The rest
     chore     Work too long for one command: rows of dead stores and subscriptions to delete, messages that a deleted
               subscription had kept to look through. A few rows go with each command, the same on every replica.
     schedule  Messages to be published at the ticks of a cron expression.
-    claim     Answers that can be asked for again by key, oldest first by `id`, bounded (`dedup`): those of one command
-              together. `names` says whose they are, in `contents` they follow one another in the same order.
+    claim     Answers that can be asked for again by key, oldest first by `id`, bounded (`dedup`); several that came
+              together share a row. `names` says whose they are, `contents` has them in the same order.
     configuration  The cluster's last configuration, opaque, at most one row.
 """
 

@@ -9,12 +9,13 @@ token that cannot have been given to anybody is a bad one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 from app.broker import dead_letters, ended, groups, leases, messages
-from app.broker.commands import Ack, Extend, Nack
+from app.broker.commands import Ack, Acks, Extend, Nack
 from app.broker.handed import Item, Lease
 from app.broker.leases import Token
-from app.broker.results import BAD_TOKEN, LEASE_LOST, Settled, encode, no_such_topic
+from app.broker.results import BAD_TOKEN, LEASE_LOST, UNSAID, Each, Settled, encode, no_such_topic
 from app.broker.rows import ASIDE, DELAYED, READY, Row
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import aside_of, finish_aside
@@ -28,6 +29,37 @@ Late = Callable[[State, Topic, Subscription, Token], str | None]
 def ack(state: State, command: Ack) -> bytes:
     """Settled: these messages are done."""
     return _each(state, command.topic, command.tokens, _ack, _ack_late)
+
+
+def ack_each(state: State, command: Acks) -> bytes:
+    """Each. Acks of whole leases of one topic, as most are, are done together."""
+    answers: list[bytes] = []
+    for name, several in groupby(command.acks, lambda each: each.topic):
+        acks = list(several)
+        if not _ack_together(state, name, acks):
+            answers += [ack(state, each) for each in acks]
+        else:
+            answers += [encode(Settled([None] * len(each.tokens))) for each in acks]
+    return encode(Each(answers)) if state.is_asked else UNSAID
+
+
+def _ack_together(state: State, name: str, acks: Sequence[Ack]) -> bool:
+    """Whether these could be done at once: each of them settles whole leases that are remembered, and no two the
+    same."""
+    topic = state.topic(name)
+    if topic is None:
+        return False
+    of = {each.id: each for each in topic.subscriptions}
+    whole = _whole(state, of, [text for each in acks for text in each.tokens])
+    if whole is None:
+        return False
+    by_subscription: dict[int, list[Lease]] = {}
+    for subscription, lease in whole:
+        by_subscription.setdefault(subscription.id, []).append(lease)
+    for id, together in by_subscription.items():
+        _done(state, topic, of[id], [(lease, lease.items) for lease in together])
+        leases.end(state, topic, together)
+    return True
 
 
 def nack(state: State, command: Nack) -> bytes:
@@ -134,16 +166,24 @@ def _in_lease(
 def _ack(
     state: State, topic: Topic, subscription: Subscription, lease: Lease, items: Sequence[Item]
 ) -> list[Item]:
-    rows = leases.messages_in(state, topic, lease, items)
-    subscription.leased -= len(items)
-    for item in items:
+    _done(state, topic, subscription, [(lease, items)])
+    return []
+
+
+def _done(
+    state: State, topic: Topic, subscription: Subscription, delivered: Sequence[tuple[Lease, Sequence[Item]]]
+) -> None:
+    """The subscription is done with these items of these leases."""
+    rows = [row for lease, items in delivered for row in leases.messages_in(state, topic, lease, items)]
+    done = [item for _, items in delivered for item in items]
+    subscription.leased -= len(done)
+    for item in done:
         if item.deliveries > 1:
             ended.note(state, topic, subscription, item.sequence, item.deliveries, ended.ACKED)
     messages.finish(state, topic, subscription, rows)
-    for item in items:
+    for item in done:
         if item.lane >= LANES:
             groups.release(state, topic, subscription, item.lane)
-    return []
 
 
 def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:

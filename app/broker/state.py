@@ -192,6 +192,8 @@ class State:
             for name in names_in(names)
         }
         """Which row of `claim` holds the last one of a name (`dedup`)."""
+        self.claims_read: tuple[int, int, dict[bytes, Any]] | None = None
+        """The row that was read last: its id, when its time is over, its claims by name. Rows never change."""
         self.came_bytes = self.changed_bytes = 0
         """By `came` and `changed`, in this transaction."""
         self.unpacked: tuple[tuple[int, ...], list[tuple[Any, ...]]] | None = None

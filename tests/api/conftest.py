@@ -12,7 +12,10 @@ import pytest
 import uvloop
 
 from app.api.app import create_app
+from app.api.polls import LongPolls
 from app.api.server import Server, build_server
+from app.broker import commands
+from app.broker.commands import CreateTopic
 from app.config import Endpoint, NodeAddress
 from tests.api.fake_node import FakeNode, settings
 
@@ -69,6 +72,13 @@ class Live:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+async def polls(node: FakeNode) -> LongPolls:
+    """Long polls at the node, which has a topic "t" then."""
+    node.apply(commands.encode(CreateTopic("t")))
+    return LongPolls(node.machine, node.stopping)
 
 
 @pytest.fixture(scope="session")

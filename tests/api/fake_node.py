@@ -10,10 +10,10 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from app.broker import Item, Machine
-from app.broker.commands import Tick, decode, encode
+from app.broker.commands import BadCommand, Receive, Receives, Tick, decode, encode
 from app.config import Endpoint, NodeAddress, Settings
 from app.node.errors import NodeError, OutcomeUnknown
 from app.node.status import DiskStatus, MemberStatus, NodeStatus, PeerStatus
@@ -58,6 +58,8 @@ class FakeNode:
         self.slow_s = 0.0
         """Answers are late by so much."""
         self.submitted = 0
+        self.received = 0
+        """How many receives were asked for, alone or several in one command."""
         self.barriers = 0
         self.ahead_ms = 0
         """How far log time is ahead of the clock."""
@@ -72,6 +74,9 @@ class FakeNode:
         if self.fail is not None and (self.fails is None or isinstance(decode(command), self.fails)):
             raise self.fail
         self.submitted += 1
+        with suppress(BadCommand):
+            asked = decode(command)
+            self.received += len(asked.receives) if isinstance(asked, Receives) else isinstance(asked, Receive)
         result = self.apply(command)
         if self.lost:
             self.lost -= 1

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from app.broker import Item, Machine, dead_letters, dedup, handlers, overflow, packs, receive, schedules, subscriptions
+from app.broker import Item, Machine, choice, dead_letters, dedup, handlers, overflow, packs, schedules, subscriptions
 from app.broker.commands import (
     Ack,
+    Acks,
     ChangeTopic,
     Command,
     CreateSubscription,
@@ -39,6 +40,7 @@ from app.broker.commands import (
     Purge,
     PutSchedule,
     Receive,
+    Receives,
     Redrive,
     SettingsChange,
     Tick,
@@ -46,7 +48,7 @@ from app.broker.commands import (
     encode,
 )
 from app.broker.commands import decode as decode_command
-from app.broker.results import Received, decode
+from app.broker.results import Each, Received, Result, decode
 
 START_MS = 1_700_000_000_000
 NEVER_REACHED = 1 << 40
@@ -70,12 +72,13 @@ SETTINGS: dict[str, list[Any]] = {
 ODD_TOKENS = ["", "x", "1-2-3-4", "1-2-3-4-g", "1-2-3-4--5", "-1-2-3-4-5", "1" * 400, "A-1-1-1-1", "１-1-1-1-1"]
 WITHOUT_TRACE = {"deletetopic", "purge", "deletesubscription"}
 """What these leave behind is cleared up later."""
-WITH_TOKENS = {"ack", "nack", "extend", "once"}
+WITH_TOKENS = {"ack", "acks", "nack", "extend", "once"}
 """Not to be spoiled: a token that is none, but reads like one, is for `test_leases`."""
 WEIGHTS = {
-    "publish": 24, "publishkeyed": 10, "publishes": 8, "receive": 26, "ack": 8, "nack": 12, "extend": 3, "tick": 4,
-    "createtopic": 2, "changetopic": 3, "deletetopic": 1, "purge": 1, "redrive": 4, "createsubscription": 5,
-    "deletesubscription": 4, "putschedule": 1, "deleteschedule": 1, "fire": 2, "once": 4, "nothing": 2,
+    "publish": 24, "publishkeyed": 10, "publishes": 8, "receive": 20, "receives": 10, "ack": 6, "acks": 5, "nack": 12,
+    "extend": 3, "tick": 4, "createtopic": 2, "changetopic": 3, "deletetopic": 1, "purge": 1, "redrive": 4,
+    "createsubscription": 5, "deletesubscription": 4, "putschedule": 1, "deleteschedule": 1, "fire": 2, "once": 4,
+    "nothing": 2,
 }  # fmt: skip
 
 
@@ -83,14 +86,14 @@ def narrow(patch: pytest.MonkeyPatch, *, due_too: bool) -> None:
     """Bounds so small that every log runs into them. `due_too`: those on what is due as well; else they are never
     reached."""
     patch.setattr(dedup, "CLAIMS_MAX", 8)
-    patch.setattr(dedup, "SWEEP_ROWS", 3)
+    patch.setattr(dedup, "SWEEP_MAX", 3)
     patch.setattr(dedup, "ONCE_WINDOW_MS", 4000)
     patch.setattr(packs, "LEAST", 2)
     patch.setattr(packs, "TOGETHER", 2)
     patch.setattr(packs, "MESSAGES", 6)
     patch.setattr(packs, "BYTES", 100)
-    patch.setattr(receive, "RECEIVE_BYTES", 40)
-    patch.setattr(receive, "SKIPS_MAX", 2)
+    patch.setattr(choice, "RECEIVE_BYTES", 40)
+    patch.setattr(choice, "SKIPS_MAX", 2)
     patch.setattr(overflow, "DROPS_MAX", 6)
     patch.setattr(overflow, "DROPS_BYTES", 40)
     patch.setattr(dead_letters, "RETRY_MS", 2000)
@@ -146,10 +149,17 @@ class Author:
     def hear(self, item: Item, answer: bytes | None) -> None:
         """Tokens in an answer are for later."""
         result = None if answer is None else decode(answer)
-        if isinstance(result, Received) and result.messages and item.command is not None:
-            receive = decode_command(item.command)
-            assert isinstance(receive, Receive)
-            self.tokens += [(receive.topic, each.token) for each in result.messages if each.token is not None]
+        if isinstance(result, Received | Each) and item.command is not None:
+            command = decode_command(item.command)
+            if isinstance(command, Receive):
+                self._note(command.topic, result)
+            elif isinstance(command, Receives) and isinstance(result, Each):
+                for receive, each in zip(command.receives, result.answers, strict=True):
+                    self._note(receive.topic, decode(each))
+
+    def _note(self, topic: str, result: Result) -> None:
+        if isinstance(result, Received):
+            self.tokens += [(topic, each.token) for each in result.messages if each.token is not None]
 
     def _one_in(self, chances: int) -> bool:
         return self._random.randrange(chances) == chances - 1
@@ -252,8 +262,16 @@ class Author:
         topic = self._topic()
         return Receive(topic, self._subscription(topic), count, auto_ack, lease_ms, key, self._one_in(2))
 
+    def receives(self) -> Receives:
+        several = range(self._random.choice([1, 2, 3, 4]))
+        first = self.receive()
+        return Receives([first if self._one_in(2) else self.receive() for _ in several])
+
     def ack(self) -> Ack:
         return Ack(*self._some_tokens())
+
+    def acks(self) -> Acks:
+        return Acks([self.ack() for _ in range(self._random.choice([1, 2, 3, 4]))])
 
     def nack(self) -> Nack:
         return Nack(*self._some_tokens(), self._random.choice([0, 0, 1, 1500]))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from app.broker import dedup, schedules, subscriptions
 from app.broker.commands import (
+    Acks,
     BadCommand,
     ChangeTopic,
     Command,
@@ -36,6 +37,7 @@ from app.broker.commands import (
     Purge,
     PutSchedule,
     Receive,
+    Receives,
     Tick,
     decode,
 )
@@ -81,12 +83,6 @@ class Model(Deliveries):
         self.now_ms, self.may_drop_more = max(self.now_ms, time_ms), True
         self.pass_time(self.beside)
         self.clear_up()
-
-    def do(self, command: Command) -> Result | str:
-        try:
-            return getattr(self, type(command).__name__.lower())(command)
-        except Refusal as refusal:
-            return refusal.code
 
     # --- topics and subscriptions
 
@@ -259,8 +255,11 @@ class Model(Deliveries):
             answers.append(PublishedMessage(str(message.id), message.sequence))
             if new.dedup_id is not None:
                 known[new.dedup_id] = answers[-1]
-        for new, answer in zip(news, answers, strict=True):
-            if new.dedup_id is not None and not answer.duplicate:
+        named = [each for each in zip(news, answers, strict=True) if each[0].dedup_id and not each[1].duplicate]
+        if not named:
+            return answers
+        with self.claims.gathered(self.now_ms, len(named)):
+            for new, answer in named:
                 owner = (topic.number, "message", new.dedup_id)
                 self.claims.remember(self.now_ms, topic.settings.dedup_window_ms, content(new), answer, *owner)
         return answers
@@ -324,7 +323,7 @@ class Model(Deliveries):
             inner = decode(command.command)
         except BadCommand:
             raise Refusal("bad_command") from None
-        if isinstance(inner, Once | Publish | PublishKeyed | Publishes | Receive):
+        if isinstance(inner, Once | Publish | PublishKeyed | Publishes | Receive | Receives | Acks):
             raise Refusal("bad_command")
         answer = self.do(inner)
         if not isinstance(answer, str):

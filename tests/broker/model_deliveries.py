@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.broker import receive
-from app.broker.commands import Ack, Extend, Nack, Receive
-from app.broker.results import Received, ReceivedMessage, Result, Settled
+from app.broker import choice
+from app.broker.commands import Ack, Acks, Extend, Nack, Receive, Receives
+from app.broker.results import Each, Received, ReceivedMessage, Refused, Result, Settled, encode
 from tests.broker.model_places import Places
 from tests.broker.model_state import PLAIN, Item, Lane, Lease, Message, Refusal, Subscription, Token, Topic
 
@@ -25,12 +25,29 @@ class Deliveries(Places):
             if claim.fingerprint != asked:
                 raise Refusal("key_reused")
             assert isinstance(claim.answer, Received)
+            self.used_bytes = choice.RECEIVE_BYTES
             again = claim.answer if command.auto_ack else self.undone(subscription, claim.answer)
             return again if again.messages else Received([], final=True)
         answer = self.hand_out(topic, subscription, command)
         if command.key is not None and (answer.messages or command.final) and not answer.more:
             self.claims.remember(self.now_ms, topic.settings.dedup_window_ms, asked, answer, *owner)
         return answer
+
+    def receives(self, command: Receives) -> Result:
+        answers, room_bytes = [], choice.RECEIVE_BYTES
+        for each in command.receives:
+            topic = self.topics.get(each.topic)
+            is_place = topic is not None and topic.subscription(each.subscription) is not None
+            if is_place and room_bytes <= 0:
+                answers.append(encode(Received([], more=True)))
+                continue
+            self.used_bytes = 0
+            answers.append(encode_outcome(self.do(each)))
+            room_bytes -= self.used_bytes
+        return Each(answers)
+
+    def acks(self, command: Acks) -> Result:
+        return Each([encode_outcome(self.do(each)) for each in command.acks])
 
     def undone(self, subscription: Subscription, answer: Received) -> Received:
         """Of what was leased then, as it is now, that which the subscription is not done with."""
@@ -46,19 +63,19 @@ class Deliveries(Places):
         skipped, plain_is_empty = 0, False
         if topic.counts(subscription)["ready"] == 0:
             return Received([])
-        while len(chosen) < command.max and skipped < receive.SKIPS_MAX:
+        while len(chosen) < command.max and skipped < choice.SKIPS_MAX:
             lane = next((each for each in subscription.line if each is not PLAIN or not plain_is_empty), None)
             if lane is None:
                 break
             message = self.first(topic, subscription, lane)
-            while message is not None and self.is_over(message) and skipped < receive.SKIPS_MAX:
+            while message is not None and self.is_over(message) and skipped < choice.SKIPS_MAX:
                 self.finish(topic, subscription, message, "lost")
                 message = self.first(topic, subscription, lane)
                 skipped += 1
-            if skipped == receive.SKIPS_MAX:
+            if skipped == choice.SKIPS_MAX:
                 message = None
             taken_bytes = sum(each.size_bytes() for each, _ in chosen)
-            if message is not None and chosen and taken_bytes + message.size_bytes() > receive.RECEIVE_BYTES:
+            if message is not None and chosen and taken_bytes + message.size_bytes() > choice.RECEIVE_BYTES:
                 break
             subscription.line.remove(lane)
             if message is not None:
@@ -72,8 +89,10 @@ class Deliveries(Places):
                 subscription.line.append(PLAIN)
             elif message is None or command.auto_ack:
                 self.release(topic, subscription, lane)
+        taken_bytes = sum(each.size_bytes() for each, _ in chosen)
+        self.used_bytes = choice.RECEIVE_BYTES if skipped == choice.SKIPS_MAX else taken_bytes
         if command.auto_ack or not chosen:
-            return Received([received(*each) for each in chosen], more=not chosen and skipped == receive.SKIPS_MAX)
+            return Received([received(*each) for each in chosen], more=not chosen and skipped == choice.SKIPS_MAX)
         lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
         due_ms = self.now_ms + lease_ms
         lease = Lease(next(self.next.leases), topic, subscription, [Item(*each, due_ms) for each in chosen])
@@ -255,6 +274,11 @@ class Deliveries(Places):
             message.expired = True
             self.withdraw(topic, message)
         return 1
+
+
+def encode_outcome(outcome: Result | str) -> bytes:
+    """As a part of an Each."""
+    return encode(Refused(outcome, "") if isinstance(outcome, str) else outcome)
 
 
 def received(message: Message, deliveries: int, token: str | None = None, due_ms: int | None = None) -> ReceivedMessage:

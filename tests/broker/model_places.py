@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.broker import dead_letters, overflow
-from app.broker.commands import Redrive
+from app.broker.commands import Command, Redrive
 from app.broker.results import DeadLetter, Redriven, Result
 from tests.broker.model_state import (
     PLAIN,
@@ -32,6 +32,15 @@ class Places:
         self.leases: list[Lease] = []
         self.tokens: dict[str, Token] = {}
         self.claims = Claims()
+        self.used_bytes = 0
+        """By the last receive, of what several in one command may hand out."""
+
+    def do(self, command: Command) -> Result | str:
+        """What comes of it, or the code of its refusal."""
+        try:
+            return getattr(self, type(command).__name__.lower())(command)
+        except Refusal as refusal:
+            return refusal.code
 
     def topic(self, name: str) -> Topic:
         if name not in self.topics:

@@ -206,8 +206,10 @@ class Claims:
     def _add(self, now_ms: int, row: list[Claim]) -> None:
         self._rows.append(row)
         self._last.update({claim.owner: claim for claim in row})
-        for _ in range(dedup.SWEEP_ROWS):
+        swept = 0
+        while swept < dedup.SWEEP_MAX:
             oldest = self._rows[0]
+            swept += len(oldest)
             if len(self) - len(oldest) < dedup.CLAIMS_MAX and oldest[0].expires_ms > now_ms:
                 break
             for claim in self._rows.popleft():

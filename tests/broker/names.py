@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
-from app.broker.commands import Ack, BadCommand, Command, Extend, Fire, Nack, Once, decode, encode
-from app.broker.results import Published, PublishedEach, PublishedRun, Received, Refused, Result
+from app.broker.commands import Ack, Acks, BadCommand, Command, Extend, Fire, Nack, Once, decode, encode
+from app.broker.results import Each, Published, PublishedEach, PublishedRun, Received, Refused, Result
+from app.broker.results import decode as decode_result
+from app.broker.results import encode as encode_result
+
+Settling = TypeVar("Settling", Ack, Nack, Extend)
 
 
 class Names:
@@ -24,12 +29,17 @@ class Names:
         except BadCommand:
             return data
         if isinstance(command, Ack | Nack | Extend):
-            return encode(msgspec.structs.replace(command, tokens=[self._tokens.get(t, t) for t in command.tokens]))
+            return encode(self._settling(command))
+        if isinstance(command, Acks):
+            return encode(Acks([self._settling(each) for each in command.acks]))
         if isinstance(command, Once):
             return encode(msgspec.structs.replace(command, command=self.command(command.command)))
         if isinstance(command, Fire):
             return encode(msgspec.structs.replace(command, schedule=self._schedule(command.schedule)))
         return data
+
+    def _settling(self, command: Settling) -> Settling:
+        return msgspec.structs.replace(command, tokens=[self._tokens.get(t, t) for t in command.tokens])
 
     def answer(self, given: Result, expected: Result | str) -> Result | str:
         """The machine's answer in the model's terms: of a refusal its code, tokens by the model's names."""
@@ -45,6 +55,8 @@ class Names:
                     if not isinstance(each, PublishedRun)
                 ]
             )
+        if isinstance(given, Each) and isinstance(expected, Each):
+            return Each([self._part(*each) for each in zip(given.answers, expected.answers, strict=True)])
         if not isinstance(given, Received) or not isinstance(expected, Received):
             return given
         for own, other in zip(given.messages, expected.messages, strict=False):
@@ -55,6 +67,12 @@ class Names:
             msgspec.structs.replace(each, token=each.token and self._tokens.get(each.token)) for each in given.messages
         ]
         return Received(renamed, given.more, given.final)
+
+
+    def _part(self, given: bytes, expected: bytes) -> bytes:
+        other = decode_result(expected)
+        named = self.answer(decode_result(given), other.code if isinstance(other, Refused) else other)
+        return encode_result(Refused(named, "") if isinstance(named, str) else named)
 
 
 def _without_words(given: Published) -> Published:

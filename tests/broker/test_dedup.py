@@ -132,9 +132,9 @@ def test_what_is_swept_takes_no_later_claim_under_its_key_along(feed: Feed, monk
     publish(feed, "k", topic="u")
     publish(feed, "other")
     feed.now_ms += 1000
-    monkeypatch.setattr(dedup, "SWEEP_ROWS", 0)
+    monkeypatch.setattr(dedup, "SWEEP_MAX", 0)
     stored = publish(feed, "k", topic="u").messages[0]
-    monkeypatch.setattr(dedup, "SWEEP_ROWS", 1)
+    monkeypatch.setattr(dedup, "SWEEP_MAX", 1)
     publish(feed, "another")
     again = publish(feed, "k", topic="u").messages[0]
     assert (again.sequence, again.duplicate) == (stored.sequence, True)
@@ -154,7 +154,7 @@ def test_so_much_is_kept() -> None:
 
 
 def test_one_command_sweeps_only_so_many(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dedup, "SWEEP_ROWS", 2)
+    monkeypatch.setattr(dedup, "SWEEP_MAX", 2)
     for i in range(6):
         publish(feed, f"k{i}")
     feed.now_ms += WINDOW_MS

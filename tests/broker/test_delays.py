@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import handlers, receive
+from app.broker import choice, handlers
 from app.broker.commands import SPAN_MS_MAX, NewMessage, Publish, Receive
 from app.broker.results import LEASE_LOST, Received
 from tests.broker.feed import Feed
@@ -121,7 +121,7 @@ def test_it_is_never_handed_out_even_while_it_is_not_cleared_away(feed: Feed, mo
 
 def test_who_meets_too_many_of_them_is_told_to_ask_again(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
-    monkeypatch.setattr(receive, "SKIPS_MAX", 3)
+    monkeypatch.setattr(choice, "SKIPS_MAX", 3)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 9, NewMessage(b"last"))
     feed.now_ms += 10
     assert [feed.one(Receive("t", max=9)) for _ in range(2)] == [Received([], more=True)] * 2
@@ -131,7 +131,7 @@ def test_who_meets_too_many_of_them_is_told_to_ask_again(feed: Feed, monkeypatch
 
 def test_so_is_who_meets_too_many_that_came_back(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "ROWS_BESIDE", 0)
-    monkeypatch.setattr(receive, "SKIPS_MAX", 2)
+    monkeypatch.setattr(choice, "SKIPS_MAX", 2)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 3, NewMessage(b"last"))
     feed.nack(*feed.lease(3))
     feed.now_ms += 10
@@ -143,7 +143,7 @@ def test_so_is_who_meets_too_many_that_came_back(feed: Feed, monkeypatch: pytest
 def test_such_an_answer_is_not_the_answer_to_a_key(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks again under his key would get it for ever."""
     monkeypatch.setattr(handlers, "ROWS_BESIDE", 1)
-    monkeypatch.setattr(receive, "SKIPS_MAX", 2)
+    monkeypatch.setattr(choice, "SKIPS_MAX", 2)
     feed.publish(*[NewMessage(b"", ttl_ms=10)] * 5, NewMessage(b"last"))
     feed.now_ms += 10
     asked = Receive("t", key="k", final=True)

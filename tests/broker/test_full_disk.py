@@ -201,7 +201,7 @@ def test_applying_needs_no_disk_before_the_commit(small_disk: Path, monkeypatch:
     applied = 0
     with pytest.raises(StateFull):
         while applied < 100:
-            messages = [NewMessage(b"", dedup_id=f"{applied}-{n}-{'x' * 200}") for n in range(100)]
+            messages = [NewMessage(b"x" * 3000, dedup_id=f"{applied}-{n}") for n in range(100)]
             feed.one(Publish("t", messages))
             applied += 1
             assert feed.machine.topic("t").messages == 100 * applied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import handlers, receive
+from app.broker import choice, handlers
 from app.broker.commands import NewMessage, Publish, Purge, Receive, Redrive
 from app.broker.results import Redriven
 from tests.broker.feed import Feed
@@ -85,7 +85,7 @@ def test_messages_without_a_group_are_one_more_in_the_line(feed: Feed) -> None:
 
 def test_a_turn_is_not_lost_for_want_of_room(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a busy group of large messages would keep those without a group waiting for ever."""
-    monkeypatch.setattr(receive, "RECEIVE_BYTES", 10)
+    monkeypatch.setattr(choice, "RECEIVE_BYTES", 10)
     feed.publish(*grouped("-1234567 a1234567 a2345678 a3456789 -7654321 a4567890"))
     assert [take(feed, 9) for _ in range(4)] == ["-1234567", "a1234567", "-7654321", "a2345678"]
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from msgspec import structs
 
-from app.broker import Machine, receive
+from app.broker import Machine, choice
 from app.broker.commands import MESSAGES_MAX, CreateTopic, NewMessage, Publish, Receive
 from app.broker.results import UNSAID, Published, Received, Refused
 from tests.broker.feed import START_MS, Feed
@@ -104,8 +104,8 @@ def test_an_unknown_subscription_is_refused(feed: Feed) -> None:
 
 
 def test_an_answer_is_bounded_in_bytes_but_never_empty_for_it(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert receive.RECEIVE_BYTES == 4 << 20
-    monkeypatch.setattr(receive, "RECEIVE_BYTES", 1000)
+    assert choice.RECEIVE_BYTES == 4 << 20
+    monkeypatch.setattr(choice, "RECEIVE_BYTES", 1000)
     feed.publish(b"a" * 600, b"b" * 400, b"c", b"d" * 2000, b"e")
     sizes = [[len(message.body) for message in feed.receive(9)] for _ in range(5)]
     assert sizes == [[600, 400], [1], [2000], [1], []]

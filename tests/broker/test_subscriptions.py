@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.broker import handlers, receive
+from app.broker import choice, handlers
 from app.broker.commands import (
     ChangeTopic,
     CreateSubscription,
@@ -202,7 +202,7 @@ def test_a_purge_is_for_all_and_they_go_on(feed: Feed) -> None:
 
 def test_who_passes_by_what_is_for_others_is_told_to_ask_again(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dead letters that came back for another subscription lie in its way."""
-    monkeypatch.setattr(receive, "PASSES_MAX", 3)
+    monkeypatch.setattr(choice, "PASSES_MAX", 3)
     feed.create("dead")
     feed.create("u", "s", max_deliveries=1, dead_letter_topic="dead")
     feed.publish(*[b""] * 7, topic="u")

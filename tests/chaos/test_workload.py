@@ -105,17 +105,32 @@ def test_a_run_that_breaks_off_leaves_nobody_who_writes(tmp_path: Path) -> None:
     async def break_off() -> None:
         node = FakeNode()
         with Recorder(tmp_path / "history.jsonl") as recorder:
-            way = httpx.ASGITransport(create_app(node, settings()))  # type: ignore[arg-type]
+            way = Apart(httpx.ASGITransport(create_app(node, settings())))  # type: ignore[arg-type]
             workload = Workload(recorder, URLS, 1, LOAD_S, transport=way)
             await workload.create_topics()
             workload.watch()
             workload.start()
             await asyncio.sleep(0.2)
             await workload.abandon()
+            await asyncio.gather(*way.requests)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         node.machine.close()
 
     asyncio.run(break_off())
+
+
+class Apart(httpx.AsyncBaseTransport):
+    """The server goes on with a request whose client has gone: it lives elsewhere."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+        self.requests: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        task = asyncio.create_task(self._inner.handle_async_request(request))
+        self.requests.add(task)
+        task.add_done_callback(self.requests.discard)
+        return await asyncio.shield(task)
 
 
 class Refusing(httpx.AsyncBaseTransport):

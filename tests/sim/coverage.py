@@ -97,6 +97,8 @@ SITUATIONS = (
     "keyed operation repeated",
     "publish deduplicated",
     "joined publishes repeated",
+    "several receives in one command got messages",
+    "several acks in one command",
     "receive repeated",
     # leases
     "message handed out again",

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.broker import commands, results
-from app.broker.commands import Once, Publishes, PublishKeyed, Tick
+from app.broker.commands import Acks, Command, Once, Publishes, PublishKeyed, Tick
 from app.broker.handlers import ROWS_BESIDE, ROWS_IN_A_TICK
 from app.broker.results import LEASE_LOST, Published, PublishedEach, Received, Settled
 from app.node.envelope import unseal
@@ -19,6 +19,7 @@ from app.raft import Kind
 from tests.broker.model import Model
 from tests.broker.names import Names
 from tests.sim import leases
+from tests.sim.parts import parts_of
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -90,7 +91,16 @@ class _Seen:
         self._keys: set[str] = set()
 
     def count(self, data: bytes, answer: object) -> None:
-        command = commands.decode(data)
+        whole = commands.decode(data)
+        parts = parts_of(whole, answer)
+        if isinstance(whole, Acks) and len(parts) > 1:
+            self._count("several acks in one command")
+        if sum(isinstance(each, Received) and bool(each.messages) for _, each in parts) > 1:
+            self._count("several receives in one command got messages")
+        for command, each in parts:
+            self._count_part(command, each)
+
+    def _count_part(self, command: Command, answer: object) -> None:
         key = getattr(command, "key", None)
         is_repeated = key in self._keys
         if key is not None:

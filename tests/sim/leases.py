@@ -16,6 +16,7 @@ from app.broker.commands import Ack, Command, Extend, Nack, Once, Receive
 from app.broker.results import Published, Received, ReceivedMessage, Settled
 from app.node.envelope import unseal
 from app.raft import Kind
+from tests.sim.parts import parts_of
 from tests.sim.work import SETTINGS, WORK
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def _entries(world: World) -> Iterator[tuple[int, int, Command, object]]:
             continue
         stamp_ms, data = unseal(entry.data)
         time_ms = max(time_ms, stamp_ms)
-        command = commands.decode(data)
-        key = getattr(command, "key", None)
-        if isinstance(command, Once):
-            command = commands.decode(command.command)
-        if key is None or key not in keys:
-            keys.add(key)
-            yield entry.index, time_ms, command, results.decode(answer)
+        for command, result in parts_of(commands.decode(data), results.decode(answer)):
+            key = getattr(command, "key", None)
+            if isinstance(command, Once):
+                command = commands.decode(command.command)
+            if key is None or key not in keys:
+                keys.add(key)
+                yield entry.index, time_ms, command, result
 
 
 class _Book:

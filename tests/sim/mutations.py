@@ -302,11 +302,9 @@ def leases_end_early() -> Any:
     """A lease lasts half as long as its holder is told."""
     real = leases.grant
 
-    def grant(
-        state: State, topic: Topic, subscription: Subscription, handed: Sequence[Any], size_bytes: int, due_ms: int
-    ) -> Lease:
+    def grant(state: State, subscription: Subscription, handed: Sequence[Any], size_bytes: int, due_ms: int) -> Lease:
         now_ms = state.numbers.time_ms
-        return real(state, topic, subscription, handed, size_bytes, now_ms + (due_ms - now_ms) // 2)
+        return real(state, subscription, handed, size_bytes, now_ms + (due_ms - now_ms) // 2)
 
     return patched_module(leases, "grant", grant)
 

@@ -10,6 +10,7 @@ from random import Random
 
 from app.broker.commands import (
     Ack,
+    Acks,
     Command,
     CreateTopic,
     Extend,
@@ -18,10 +19,11 @@ from app.broker.commands import (
     Once,
     Publish,
     Receive,
+    Receives,
     TopicSettings,
     encode,
 )
-from app.broker.results import Received, decode
+from app.broker.results import Each, Received, decode
 
 WORK, DEAD = "work", "dead"
 """Leased, and where it goes after three deliveries. Made at the beginning and never deleted."""
@@ -57,9 +59,10 @@ class Worker:
     def told(self, answer: bytes) -> None:
         """What a take was answered."""
         result = decode(answer)
-        if isinstance(result, Received):
-            self._held += [message.token for message in result.messages if message.token]
-            del self._held[:-HELD_MAX]
+        for received in map(decode, result.answers) if isinstance(result, Each) else [result]:
+            if isinstance(received, Received):
+                self._held += [message.token for message in received.messages if message.token]
+        del self._held[:-HELD_MAX]
 
     def _publish(self) -> tuple[str, Command, bool, list[bytes]]:
         rng, name = self._rng, f"{self._number}w{self._made}"
@@ -79,11 +82,12 @@ class Worker:
         return "work", Publish(WORK, messages, f"k{name}", name.encode()), True, [each.body for each in messages]
 
     def _take(self) -> tuple[str, Command, bool, list[bytes]]:
-        rng = self._rng
-        command = Receive(
-            WORK, max=rng.choice((1, 2, 5)), auto_ack=False, lease_ms=rng.choice((None, 400, 3000)),
-            key=f"t{self._number}w{self._made}", final=True,
-        )  # fmt: skip
+        rng, key = self._rng, f"t{self._number}w{self._made}"
+        most, lease_ms = rng.choice((1, 2, 5)), rng.choice((None, 400, 3000))
+        command = Receive(WORK, max=most, auto_ack=False, lease_ms=lease_ms, key=key, final=True)
+        if rng.random() < 0.3:
+            another = Receive(WORK, max=2, auto_ack=False, lease_ms=lease_ms, key=f"{key} too", final=True)
+            return "take", Receives([command, another]), True, []
         return "take", command, True, []
 
     def _settle(self) -> tuple[str, Command, bool, list[bytes]]:
@@ -95,5 +99,7 @@ class Worker:
             command = Extend(WORK, tokens, rng.choice((200, 2000)))
         else:
             self._held = [token for token in self._held if token not in tokens]
+            if choice < 0.4:
+                return "settle", Acks([Ack(WORK, [token]) for token in tokens]), True, []
             command = Ack(WORK, tokens) if choice < 0.75 else Nack(WORK, tokens, rng.choice((0, 250)))
         return "settle", Once(f"s{self._number}w{self._made}", b"", encode(command)), True, []

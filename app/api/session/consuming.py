@@ -117,9 +117,8 @@ class Consumer:
 class Consumers:
     """The consumers of one session."""
 
-    def __init__(self, node: Node, polls: LongPolls, meters: Meters, wire: Wire) -> None:
-        self._node, self._polls, self._meters, self._wire = node, polls, meters, wire
-        self._queue = Queue(node)
+    def __init__(self, node: Node, queue: Queue, polls: LongPolls, meters: Meters, wire: Wire) -> None:
+        self._node, self._queue, self._polls, self._meters, self._wire = node, queue, polls, meters, wire
         self._consumers: dict[int, Consumer] = {}
         self._holders: dict[str, Consumer] = {}
         """Who has a token."""

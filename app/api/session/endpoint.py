@@ -49,10 +49,9 @@ class Session:
     def __init__(
         self, node: Node, queue: Queue, settings: Settings, polls: LongPolls, meters: Meters, wire: Wire
     ) -> None:
-        """`queue`: that of all sessions."""
         self._node, self._wire, self._window = node, wire, Window()
         self._frame_bytes_max = settings.body_limit_bytes
-        self._consumers = Consumers(node, polls, meters, wire)
+        self._consumers = Consumers(node, queue, polls, meters, wire)
         self._publishing = Publishing(queue, meters, wire, self._window)
         self._settling = Settling(queue, wire, self._window, self._consumers)
 
@@ -131,9 +130,8 @@ class Session:
 class Sessions:
     """The sessions of one node. `count`: how many there are."""
 
-    def __init__(self, node: Node, settings: Settings, polls: LongPolls, meters: Meters) -> None:
-        self._node, self._settings, self._polls, self._meters = node, settings, polls, meters
-        self._queue = Queue(node)
+    def __init__(self, node: Node, queue: Queue, settings: Settings, polls: LongPolls, meters: Meters) -> None:
+        self._node, self._queue, self._settings, self._polls, self._meters = node, queue, settings, polls, meters
         self.count = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
