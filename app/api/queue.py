@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from app.api import joined
 from app.api.calls import Call, Header
 from app.api.joined import Joined
 from app.api.params import key_of
@@ -42,8 +43,8 @@ RETRY_AFTER: Header = (b"retry-after", b"1")
 """For a full topic: nobody knows when there will be room."""
 _NUMBERS_BYTES = 64
 """What a publish says in numbers, and with a key in a hash, is shorter."""
-_MESSAGE_BYTES = 1 << 10
-"""What a message that is received or acked counts for, so that one command takes no more of them than it may alone."""
+_MESSAGE_BYTES = joined.BYTES // 64
+"""What a message that is received or acked counts for: who asks for so many by himself gains nothing by company."""
 _Result = TypeVar("_Result")
 _deterministic = msgspec.msgpack.Encoder(order="deterministic").encode
 
