@@ -79,11 +79,12 @@ class Joined(Generic[Lane, Part, Outcome]):
         asked = [(part, future) for part, future in draft.parts if not future.done()]
         if not asked:
             return
-        outcomes: Sequence[Outcome | Exception]
+        futures = [future for _, future in asked]
+        outcomes: list[tuple[asyncio.Future[Outcome | Exception], Outcome | Exception]]
         try:
-            outcomes = await self._send(lane, [part for part, _ in asked])
+            outcomes = list(zip(futures, await self._send(lane, [part for part, _ in asked]), strict=True))
         except Exception as error:
-            outcomes = [error] * len(asked)
-        for (_, future), outcome in zip(asked, outcomes, strict=True):
+            outcomes = [(future, error) for future in futures]
+        for future, outcome in outcomes:
             if not future.done():
                 future.set_result(outcome)

@@ -140,12 +140,12 @@ class Queue:
         now = asyncio.get_running_loop().time
         deadline = now() + timeout_s
         lane = _Lane(asked.key is not None, timeout_s)
-        result = await self._receiving.ask(lane, asked, asked.max * _MESSAGE_BYTES + 4 * len(asked.topic))
+        size_bytes = asked.max * _MESSAGE_BYTES + 4 * len(asked.topic)
+        result = await self._receiving.ask(lane, asked, size_bytes)
         while result.more and not result.messages and (left_s := deadline - now()) > 0:
-            (outcome,) = await self._receive_each(lane._replace(timeout_s=left_s), [asked])
-            if isinstance(outcome, Problem):
-                raise outcome
-            result = outcome
+            # With the others as long as there is time.
+            lane = lane if left_s > timeout_s / 2 else lane._replace(timeout_s=left_s)
+            result = await self._receiving.ask(lane, asked, size_bytes)
         return result
 
     async def _receive_each(self, lane: _Lane, parts: Sequence[Receive]) -> list[results.Received | Problem]:

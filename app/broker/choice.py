@@ -12,14 +12,31 @@ from app.broker.rows import ASIDE, ATTRIBUTES, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 
 RECEIVE_BYTES = 4 << 20
-"""The most bytes of bodies in one answer; a single message may exceed it."""
+"""The most bytes of bodies in one answer, or in those of one command; a single message may exceed it."""
 SKIPS_MAX = 1000
-"""Messages whose time is over that one receive clears away; then the answer says that there is more to do."""
+"""Messages whose time is over that one command clears away; then the answer says that there is more to do."""
 PASSES_MAX = 10_000
-"""Messages that one receive passes by, since they came back from dead letters for other subscriptions; likewise."""
+"""Messages that one command passes by, since they came back from dead letters for other subscriptions; likewise."""
 
 Pick = tuple[Row, int]
 """A message to hand out, for the n-th time."""
+
+
+class Budget:
+    """What is left of what one command may do."""
+
+    __slots__ = ("passes", "room_bytes", "skips")
+
+    def __init__(self) -> None:
+        self.room_bytes, self.skips, self.passes = RECEIVE_BYTES, SKIPS_MAX, PASSES_MAX
+
+    def was_too_much(self) -> bool:
+        """Whether there was more to clear away than one command does."""
+        return self.skips <= 0 or self.passes <= 0
+
+    def is_spent(self) -> bool:
+        """Whether nothing more is to be handed out."""
+        return self.room_bytes <= 0 or self.was_too_much()
 
 
 class Ahead:
@@ -60,20 +77,19 @@ class Choice:
     """Takes up to `limit` messages out of what is ready. `keep`: they are leased and stay; else they are done."""
 
     __slots__ = (
-        "_ahead", "_full", "_keep", "_limit", "_passed", "_picks", "_skipped", "_state", "_subscription", "_topic",
-        "size_bytes",
+        "_ahead", "_budget", "_full", "_keep", "_limit", "_picks", "_state", "_subscription", "_topic", "size_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, state: State, topic: Topic, subscription: Subscription, ahead: Ahead, limit: int, *, keep: bool
-    ) -> None:
+        self, state: State, topic: Topic, subscription: Subscription, ahead: Ahead, budget: Budget, limit: int, *,
+        keep: bool,
+    ) -> None:  # fmt: skip
         self._state, self._topic, self._subscription, self._ahead = state, topic, subscription, ahead
-        self._limit, self._keep = limit, keep
+        self._budget, self._limit, self._keep = budget, limit, keep
         self.size_bytes = 0
         """Of what was taken."""
         self._picks: list[Pick] = []
         self._full = False
-        self._skipped = self._passed = 0
 
     def picks(self) -> list[Pick]:
         """What is to be handed out, in order."""
@@ -83,13 +99,6 @@ class Choice:
         else:
             self._in_turn()
         return self._picks
-
-    def _room_bytes(self) -> int:
-        return RECEIVE_BYTES - self.size_bytes
-
-    def was_too_much(self) -> bool:
-        """Whether there was more to clear away than one command does."""
-        return self._skipped >= SKIPS_MAX or self._passed >= PASSES_MAX
 
     def _in_turn(self) -> None:
         subscription, plain_is_empty = self._subscription, False
@@ -107,7 +116,7 @@ class Choice:
                 return
 
     def _is_over(self) -> bool:
-        return self._full or len(self._picks) >= self._limit or self.was_too_much()
+        return self._full or len(self._picks) >= self._limit or self._budget.was_too_much()
 
     def _plain(self, count: int) -> None:
         """Up to `count` messages without a group."""
@@ -117,7 +126,7 @@ class Choice:
             self._again(lane, until)
             while len(self._picks) < until and not self._is_over():
                 left = until - len(self._picks)
-                rows = self._ahead.waiting(lane, cursors[lane], left, self._room_bytes())
+                rows = self._ahead.waiting(lane, cursors[lane], left, self._budget.room_bytes)
                 if not rows:
                     break
                 taken = self._take(rows, [1] * len(rows))
@@ -129,7 +138,7 @@ class Choice:
         before = len(self._picks)
         self._again(lane, before + 1)
         while len(self._picks) == before and not self._is_over():
-            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._room_bytes())
+            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._budget.room_bytes)
             if not rows:
                 break
             if self._take(rows, [1]):
@@ -156,29 +165,30 @@ class Choice:
     def _take(self, rows: list[Row], deliveries: list[int]) -> int:
         """Hand these out, as far as there is room; of those whose time is over nothing is left. -> how many."""
         state, topic, subscription = self._state, self._topic, self._subscription
-        if self.was_too_much():
+        if self._budget.was_too_much():
             return 0
         taken, done = 0, list[Row]()
         for row, number in zip(rows, deliveries, strict=True):
             if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
-                self._passed += 1
+                self._budget.passes -= 1
             elif row[ATTRIBUTES] is not None and messages.is_over(state, row):
-                self._skipped += 1
+                self._budget.skips -= 1
                 ended.note(state, topic, subscription, row[SEQUENCE], number - 1, ended.LOST)
                 done.append(row)
             else:
                 size_bytes = messages.size_bytes(row)
-                if self._picks and size_bytes > self._room_bytes():
+                if self._picks and size_bytes > self._budget.room_bytes:
                     self._full = True
                     break
                 self.size_bytes += size_bytes
+                self._budget.room_bytes -= size_bytes
                 self._picks.append((row, number))
                 if not self._keep:
                     done.append(row)
                 taken += 1
                 continue
             taken += 1
-            if self.was_too_much():
+            if self._budget.was_too_much():
                 break
         if done:
             messages.finish(state, topic, subscription, done)

@@ -146,8 +146,8 @@ class Receive(_Plain, frozen=True, tag=4):
 
 
 class Receives(_Plain, frozen=True, tag=20):
-    """Several, each as it would be alone, but that together they hand out no more than one may; those behind are told
-    to ask again -> Each."""
+    """Several, each as it would be alone, but that together they do no more than one may; those behind are told to ask
+    again -> Each."""
 
     receives: Annotated[list[Receive], Meta(min_length=1, max_length=MESSAGES_MAX)]
 
@@ -160,7 +160,7 @@ class Ack(_Plain, frozen=True, tag=5):
 
 
 class Acks(_Plain, frozen=True, tag=21):
-    """Several, each as it would be alone -> Each."""
+    """Several, each answered as it would be alone -> Each."""
 
     acks: Annotated[list[Ack], Meta(min_length=1, max_length=MESSAGES_MAX)]
 

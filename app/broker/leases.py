@@ -37,7 +37,7 @@ def items_of(row: Row) -> list[Item]:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Item]).decode
-_decode_row = msgspec.msgpack.Decoder(tuple[int, int, int, bytes]).decode
+_decode_packed = msgspec.msgpack.Decoder(tuple[tuple[int, int, int, bytes], int]).decode
 
 
 def parse(text: str) -> Token | None:
@@ -70,14 +70,15 @@ def tokens_of(lease: Lease) -> list[str]:
     return [f"{head}{item.lane:x}-{item.sequence:x}-{item.deliveries:x}" for item in lease.items]
 
 
-def packed(lease: Lease) -> bytes:
-    """The lease as it was granted."""
-    return _encode(lease.row)
+def packed(lease: Lease, size_bytes: int) -> bytes:
+    """The lease as it was granted, and the size of its messages."""
+    return _encode((lease.row, size_bytes))
 
 
-def unpacked(data: bytes) -> Lease:
+def unpacked(data: bytes) -> tuple[Lease, int]:
     """The inverse of `packed`."""
-    return _read(_decode_row(data))
+    row, size_bytes = _decode_packed(data)
+    return _read(row), size_bytes
 
 
 def find(state: State, id: int, subscription: Subscription) -> Lease | None:

@@ -233,7 +233,7 @@ def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[Publis
         elif contents[message.dedup_id] != _content(message):
             raise _reused(message.dedup_id)
     run, count = append(state, topic, fresh) if fresh else Run(0, 0, 0), 0
-    answers, claims = [], []
+    answers = []
     for message in new:
         id = message.dedup_id
         if id in places:
@@ -242,11 +242,9 @@ def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[Publis
         place = Run(run.first_id + count, run.first_sequence + count, 1)
         count += 1
         if id is not None:
-            claims.append((id, contents[id], _encode(place)))
+            dedup.remember(state, topic, dedup.MESSAGE, (id, contents[id], _encode(place)))
             places[id] = place
         answers.append(_place(place))
-    if claims:
-        dedup.remember(state, topic, dedup.MESSAGE, *claims)
     return answers
 
 

@@ -18,10 +18,11 @@ from itertools import groupby
 
 import msgspec
 
-from app.broker import choice, dedup, ended, leases, messages
-from app.broker.choice import Ahead, Choice, Pick
+from app.broker import dedup, ended, leases, messages
+from app.broker.choice import Ahead, Budget, Choice, Pick
 from app.broker.commands import Receive, Receives
 from app.broker.digest import fingerprint
+from app.broker.handed import Lease
 from app.broker.results import (
     KEY_REUSED,
     UNSAID,
@@ -49,29 +50,24 @@ def receive(state: State, command: Receive) -> bytes:
     place = _place(state, command)
     if isinstance(place, bytes):
         return place
-    handing = _HandingOut(state, *place, command.max)
+    handing = _HandingOut(state, *place, Budget(), command.max)
     answer = handing.receive(command)
     handing.end()
     return answer
 
 
 def receive_each(state: State, command: Receives) -> bytes:
-    """Each. Together they hand out no more than one would; whose turn comes then is told to ask again."""
+    """Each. Together they do no more than one may; who comes after that is told to ask again."""
     answers: list[bytes] = []
-    room_bytes = choice.RECEIVE_BYTES
+    budget = Budget()
     for _, asked in groupby(command.receives, lambda each: (each.topic, each.subscription)):
         receives = list(asked)
         place = _place(state, receives[0])
         if isinstance(place, bytes):
             answers += [place] * len(receives)
             continue
-        handing = _HandingOut(state, *place, sum(each.max for each in receives))
-        for each in receives:
-            if room_bytes <= 0:
-                answers.append(_MORE)
-                continue
-            answers.append(handing.receive(each))
-            room_bytes -= handing.used_bytes
+        handing = _HandingOut(state, *place, budget, sum(each.max for each in receives))
+        answers += [_MORE if budget.is_spent() else handing.receive(each) for each in receives]
         handing.end()
     return encode(Each(answers)) if state.is_asked else UNSAID
 
@@ -90,15 +86,14 @@ def _place(state: State, command: Receive) -> tuple[Topic, Subscription] | bytes
 class _HandingOut:
     """Receives of one subscription, for `wanted` messages together at most, one after the other; and then `end`."""
 
-    __slots__ = ("_ahead", "_leases", "_state", "_subscription", "_topic", "used_bytes")
+    __slots__ = ("_ahead", "_budget", "_leases", "_state", "_subscription", "_topic")
 
-    def __init__(self, state: State, topic: Topic, subscription: Subscription, wanted: int) -> None:
-        self._state, self._topic, self._subscription = state, topic, subscription
+    def __init__(
+        self, state: State, topic: Topic, subscription: Subscription, budget: Budget, wanted: int
+    ) -> None:
+        self._state, self._topic, self._subscription, self._budget = state, topic, subscription, budget
         self._ahead = Ahead(state, topic, subscription, wanted)
         self._leases: list[Row] = []
-        self.used_bytes = 0
-        """By the last receive, of what one may hand out: all of it where an old answer was told again, or where there
-        was too much to clear away."""
 
     def receive(self, command: Receive) -> bytes:
         """Do this one."""
@@ -109,10 +104,8 @@ class _HandingOut:
         claim = dedup.find(state, topic.id, dedup.RECEIVE, key)
         if claim is not None:
             if claim.fingerprint != print_:
-                self.used_bytes = 0
                 return refuse(KEY_REUSED, f"the key {key!r} was used for another receive")
-            self.used_bytes = choice.RECEIVE_BYTES
-            return _again(state, topic, self._subscription, command, claim.answer)
+            return self._again(command, claim.answer)
         answer, kept = self._hand_out(command)
         if answer is not _MORE and (command.final or answer is not _EMPTY):
             dedup.remember(state, topic, dedup.RECEIVE, (key, print_, kept))
@@ -121,14 +114,14 @@ class _HandingOut:
     def _hand_out(self, command: Receive) -> tuple[bytes, bytes]:
         """-> the answer, and what to keep of it under a key."""
         state, topic, subscription = self._state, self._topic, self._subscription
-        self.used_bytes = 0
         if subscription.ready == 0:
             return _EMPTY, _NOTHING
-        chosen = Choice(state, topic, subscription, self._ahead, command.max, keep=not command.auto_ack)
-        picks = chosen.picks()
-        self.used_bytes = choice.RECEIVE_BYTES if chosen.was_too_much() else chosen.size_bytes
+        choice = Choice(
+            state, topic, subscription, self._ahead, self._budget, command.max, keep=not command.auto_ack
+        )
+        picks = choice.picks()
         if not picks:
-            return _MORE if chosen.was_too_much() else _EMPTY, _NOTHING
+            return _MORE if self._budget.was_too_much() else _EMPTY, _NOTHING
         if command.auto_ack:
             for row, deliveries in picks:
                 ended.note(state, topic, subscription, row[SEQUENCE], deliveries, ended.ACKED)
@@ -137,14 +130,25 @@ class _HandingOut:
             return answer, answer
         lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
         due_ms = state.numbers.time_ms + lease_ms
-        lease = leases.grant(state, subscription, picks, chosen.size_bytes, due_ms)
+        lease = leases.grant(state, subscription, picks, choice.size_bytes, due_ms)
         self._leases.append(lease.row)
-        kept = leases.packed(lease)
+        kept = leases.packed(lease, choice.size_bytes)
         if not state.is_asked:
             return UNSAID, kept
         tokens = leases.tokens_of(lease)
         told = [_message(pick, token, due_ms) for pick, token in zip(picks, tokens, strict=True)]
         return encode(Received(told)), kept
+
+    def _again(self, command: Receive, kept: bytes) -> bytes:
+        """The first answer, without those messages of a lease that the subscription is done with by now."""
+        if kept == _NOTHING:
+            return _FINAL
+        if command.auto_ack:
+            self._budget.room_bytes -= len(kept)
+            return kept
+        lease, size_bytes = leases.unpacked(kept)
+        self._budget.room_bytes -= size_bytes
+        return _told_again(self._state, self._topic, self._subscription, lease) if self._state.is_asked else UNSAID
 
     def end(self) -> None:
         """What was leased stands in the tables then."""
@@ -157,15 +161,7 @@ def _fingerprint(command: Receive) -> bytes:
     return fingerprint(_encode(asked))
 
 
-def _again(state: State, topic: Topic, subscription: Subscription, command: Receive, kept: bytes) -> bytes:
-    """The first answer, without those messages of a lease that the subscription is done with by now."""
-    if kept == _NOTHING:
-        return _FINAL
-    if command.auto_ack:
-        return kept
-    if not state.is_asked:
-        return UNSAID
-    lease = leases.unpacked(kept)
+def _told_again(state: State, topic: Topic, subscription: Subscription, lease: Lease) -> bytes:
     found = []
     for item, token in zip(lease.items, leases.tokens_of(lease), strict=True):
         # After a purge, or a new beginning under its name, the subscription is another one.

@@ -44,8 +44,7 @@ def ack_each(state: State, command: Acks) -> bytes:
 
 
 def _ack_together(state: State, name: str, acks: Sequence[Ack]) -> bool:
-    """Whether these could be done at once: each of them settles whole leases that are remembered, and no two the
-    same."""
+    """Whether these could be done at once: together they settle whole leases, and none twice."""
     topic = state.topic(name)
     if topic is None:
         return False
@@ -119,18 +118,19 @@ def _each(state: State, name: str, texts: Sequence[str], handle: Handle, late: L
 def _whole(
     state: State, of: dict[int, Subscription], texts: Sequence[str]
 ) -> list[tuple[Subscription, Lease]] | None:
-    """The leases whose tokens these are, one after the other, all of each and in order, where they are remembered: what
-    was received together is mostly settled together, and then no token but each lease's first needs to be read."""
+    """The leases whose tokens these are, one after the other, all of each and in order: what was received together is
+    mostly settled together, and then no token but each lease's first needs to be read. None otherwise. That must not
+    hang on what is remembered, which a replica that was started again is not: how rows go would show."""
     found: dict[int, tuple[Subscription, Lease]] = {}
     place = 0
     while place < len(texts):
         token = leases.parse(texts[place])
-        lease = None if token is None else state.handed.find(token.lease)
-        if lease is None or lease.row[0] in found:
+        subscription = None if token is None else of.get(token.subscription)
+        lease = None if token is None or subscription is None else leases.find(state, token.lease, subscription)
+        if lease is None or subscription is None or lease.row[0] in found:
             return None
-        subscription = of.get(lease.row[1])
         end = place + len(lease.items)
-        if subscription is None or texts[place:end] != leases.tokens_of(lease):
+        if texts[place:end] != leases.tokens_of(lease):
             return None
         found[lease.row[0]] = subscription, lease
         place = end

@@ -123,6 +123,8 @@ class Author:
         self._lately: list[bytes] = []
         self.tokens: list[tuple[str, str]] = []
         """With their topics."""
+        self._leases: list[tuple[str, list[str]]] = []
+        """Topic and tokens of the last ones."""
         self._time_ms, self._term = START_MS, 1
         self._beginning = [CreateTopic(name, self.settings()) for name in ("dead", "a", "b")]
 
@@ -159,7 +161,10 @@ class Author:
 
     def _note(self, topic: str, result: Result) -> None:
         if isinstance(result, Received):
-            self.tokens += [(topic, each.token) for each in result.messages if each.token is not None]
+            tokens = [each.token for each in result.messages if each.token is not None]
+            self.tokens += [(topic, token) for token in tokens]
+            if tokens:
+                self._leases = [*self._leases[-11:], (topic, tokens)]
 
     def _one_in(self, chances: int) -> bool:
         return self._random.randrange(chances) == chances - 1
@@ -271,7 +276,10 @@ class Author:
         return Ack(*self._some_tokens())
 
     def acks(self) -> Acks:
-        return Acks([self.ack() for _ in range(self._random.choice([1, 2, 3, 4]))])
+        """Mostly what was handed out last, each lease whole."""
+        if not self._leases or self._one_in(3):
+            return Acks([self.ack() for _ in range(self._random.choice([1, 2, 3, 4]))])
+        return Acks([Ack(topic, tokens) for topic, tokens in self._leases[-self._random.choice([1, 2, 4, 12]) :]])
 
     def nack(self) -> Nack:
         return Nack(*self._some_tokens(), self._random.choice([0, 0, 1, 1500]))

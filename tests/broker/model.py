@@ -255,11 +255,8 @@ class Model(Deliveries):
             answers.append(PublishedMessage(str(message.id), message.sequence))
             if new.dedup_id is not None:
                 known[new.dedup_id] = answers[-1]
-        named = [each for each in zip(news, answers, strict=True) if each[0].dedup_id and not each[1].duplicate]
-        if not named:
-            return answers
-        with self.claims.gathered(self.now_ms, len(named)):
-            for new, answer in named:
+        for new, answer in zip(news, answers, strict=True):
+            if new.dedup_id is not None and not answer.duplicate:
                 owner = (topic.number, "message", new.dedup_id)
                 self.claims.remember(self.now_ms, topic.settings.dedup_window_ms, content(new), answer, *owner)
         return answers

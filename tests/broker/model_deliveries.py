@@ -15,6 +15,11 @@ class Deliveries(Places):
     """Who has what, and for how long."""
 
     def receive(self, command: Receive) -> Result:
+        self.room_bytes, self.skips = choice.RECEIVE_BYTES, choice.SKIPS_MAX
+        return self.receive_within(command)
+
+    def receive_within(self, command: Receive) -> Result:
+        """With what is left of what one command may do."""
         topic = self.topic(command.topic)
         subscription = topic.subscription(command.subscription)
         if subscription is None:
@@ -25,7 +30,11 @@ class Deliveries(Places):
             if claim.fingerprint != asked:
                 raise Refusal("key_reused")
             assert isinstance(claim.answer, Received)
-            self.used_bytes = choice.RECEIVE_BYTES
+            if command.auto_ack and claim.answer.messages:
+                self.room_bytes -= len(encode(claim.answer))
+            else:
+                tokens = [self.tokens[str(each.token)] for each in claim.answer.messages]
+                self.room_bytes -= sum(each.message.size_bytes() for each in tokens)
             again = claim.answer if command.auto_ack else self.undone(subscription, claim.answer)
             return again if again.messages else Received([], final=True)
         answer = self.hand_out(topic, subscription, command)
@@ -34,16 +43,18 @@ class Deliveries(Places):
         return answer
 
     def receives(self, command: Receives) -> Result:
-        answers, room_bytes = [], choice.RECEIVE_BYTES
+        answers = []
+        self.room_bytes, self.skips = choice.RECEIVE_BYTES, choice.SKIPS_MAX
         for each in command.receives:
             topic = self.topics.get(each.topic)
             is_place = topic is not None and topic.subscription(each.subscription) is not None
-            if is_place and room_bytes <= 0:
+            if is_place and (self.room_bytes <= 0 or self.skips <= 0):
                 answers.append(encode(Received([], more=True)))
                 continue
-            self.used_bytes = 0
-            answers.append(encode_outcome(self.do(each)))
-            room_bytes -= self.used_bytes
+            try:
+                answers.append(encode(self.receive_within(each)))
+            except Refusal as refusal:
+                answers.append(encode(Refused(refusal.code, "")))
         return Each(answers)
 
     def acks(self, command: Acks) -> Result:
@@ -60,28 +71,28 @@ class Deliveries(Places):
 
     def hand_out(self, topic: Topic, subscription: Subscription, command: Receive) -> Received:
         chosen: list[tuple[Message, int]] = []
-        skipped, plain_is_empty = 0, False
+        plain_is_empty = False
         if topic.counts(subscription)["ready"] == 0:
             return Received([])
-        while len(chosen) < command.max and skipped < choice.SKIPS_MAX:
+        while len(chosen) < command.max and self.skips > 0:
             lane = next((each for each in subscription.line if each is not PLAIN or not plain_is_empty), None)
             if lane is None:
                 break
             message = self.first(topic, subscription, lane)
-            while message is not None and self.is_over(message) and skipped < choice.SKIPS_MAX:
+            while message is not None and self.is_over(message) and self.skips > 0:
                 self.finish(topic, subscription, message, "lost")
                 message = self.first(topic, subscription, lane)
-                skipped += 1
-            if skipped == choice.SKIPS_MAX:
+                self.skips -= 1
+            if self.skips <= 0:
                 message = None
-            taken_bytes = sum(each.size_bytes() for each, _ in chosen)
-            if message is not None and chosen and taken_bytes + message.size_bytes() > choice.RECEIVE_BYTES:
+            if message is not None and chosen and message.size_bytes() > self.room_bytes:
                 break
             subscription.line.remove(lane)
             if message is not None:
                 stand = message.stands[subscription]
                 stand.state, stand.deliveries = "leased", stand.deliveries + 1
                 chosen.append((message, stand.deliveries))
+                self.room_bytes -= message.size_bytes()
                 if command.auto_ack:
                     self.finish(topic, subscription, message, "acked")
             if lane is PLAIN:
@@ -89,10 +100,8 @@ class Deliveries(Places):
                 subscription.line.append(PLAIN)
             elif message is None or command.auto_ack:
                 self.release(topic, subscription, lane)
-        taken_bytes = sum(each.size_bytes() for each, _ in chosen)
-        self.used_bytes = choice.RECEIVE_BYTES if skipped == choice.SKIPS_MAX else taken_bytes
         if command.auto_ack or not chosen:
-            return Received([received(*each) for each in chosen], more=not chosen and skipped == choice.SKIPS_MAX)
+            return Received([received(*each) for each in chosen], more=not chosen and self.skips <= 0)
         lease_ms = topic.settings.lease_ms if command.lease_ms is None else command.lease_ms
         due_ms = self.now_ms + lease_ms
         lease = Lease(next(self.next.leases), topic, subscription, [Item(*each, due_ms) for each in chosen])

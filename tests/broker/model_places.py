@@ -32,8 +32,8 @@ class Places:
         self.leases: list[Lease] = []
         self.tokens: dict[str, Token] = {}
         self.claims = Claims()
-        self.used_bytes = 0
-        """By the last receive, of what several in one command may hand out."""
+        self.room_bytes = self.skips = 0
+        """What is left of what one command that receives may hand out, and clear away."""
 
     def do(self, command: Command) -> Result | str:
         """What comes of it, or the code of its refusal."""

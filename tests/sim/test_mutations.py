@@ -31,7 +31,7 @@ CAUGHT_BY = {
     "reads_without_confirmation": {checks.FRESH_READS},
     "snapshot_keeps_old_log": {checks.LOG_MATCHING, checks.DURABLE_STAYS, CONVERGENCE, CRASHED},
     "compact_before_checkpoint": {checks.CHECKPOINT_FIRST},
-    "wiped_disk_votes": {checks.COMPLETENESS, checks.ONE_VOTE, checks.ONE_LEADER},
+    "wiped_disk_votes": {checks.COMPLETENESS, checks.ONE_VOTE, checks.ONE_LEADER, checks.LOG_MATCHING},
     "wiped_disk_keeps_its_match": {CONVERGENCE, checks.COMPLETENESS, checks.DURABLE_FIRST},
     "apply_before_commit": {checks.STATE_SAFETY},
     "claims_not_in_snapshot": {checks.STATE_SAFETY, ending.AUDIT},
