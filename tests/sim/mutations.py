@@ -312,7 +312,7 @@ def leases_end_early() -> Any:
 @mutation
 def repeated_receives_get_nothing() -> Any:
     """What was leased to a first try is not told to the second."""
-    return patched_module(receive, "_again", lambda *_: encode(Received([])))
+    return patched_module(receive, "_told_again", lambda *_: encode(Received([])))
 
 
 @mutation
