@@ -51,16 +51,23 @@ async def test_who_takes_all_there_is_leaves_no_turn_to_others(node: FakeNode, p
     assert await second.bodies() == [b"2"]
 
 
-async def test_what_came_while_somebody_asked_in_vain_is_not_missed(node: FakeNode, polls: LongPolls) -> None:
-    first, second = Consumer(node, polls, most=1000, wait_s=2), Consumer(node, polls, most=1000, wait_s=2)
-    await have_looked((first, second))
+async def one_asks_in_vain(node: FakeNode, polls: LongPolls) -> asyncio.Event:
+    """The first in line asks for "1", for which somebody else was faster, and is not answered yet when "2" comes. ->
+    what has him answered."""
     faster = commands.encode(commands.Receive("t", "default", 10, True))
     done, release = hold_up(node, before=lambda: node.apply(faster))
     publish(node, b"1")
     await done.wait()
+    polls._lines["t", "default"].is_timed = True  # Nobody looks at it again for want of anything else.
     publish(node, b"2")
     await settle()
-    release.set()
+    return release
+
+
+async def test_what_came_while_somebody_asked_in_vain_is_not_missed(node: FakeNode, polls: LongPolls) -> None:
+    first, second = Consumer(node, polls, most=1000, wait_s=2), Consumer(node, polls, most=1000, wait_s=2)
+    await have_looked((first, second))
+    (await one_asks_in_vain(node, polls)).set()
     assert await second.bodies() == [b"2"]
     assert await first.bodies() == []
 
@@ -68,13 +75,8 @@ async def test_what_came_while_somebody_asked_in_vain_is_not_missed(node: FakeNo
 async def test_nor_is_it_when_his_time_is_over(node: FakeNode, polls: LongPolls) -> None:
     first, second = Consumer(node, polls, most=1000, wait_s=0.4), Consumer(node, polls, most=1000, wait_s=5)
     await have_looked((first, second))
-    faster = commands.encode(commands.Receive("t", "default", 10, True))
-    done, release = hold_up(node, before=lambda: node.apply(faster))
-    publish(node, b"1")
-    await done.wait()
-    publish(node, b"2")
+    release = await one_asks_in_vain(node, polls)
     await asyncio.sleep(0.4)
-    polls._lines["t", "default"].is_timed = True  # Nobody else looks at it again.
     release.set()
     assert await first.bodies() == []
     assert await second.bodies() == [b"2"]
