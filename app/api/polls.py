@@ -97,6 +97,7 @@ class _Line:
 
     def give(self, turn: _Turn, now: float) -> None:
         """It is the turn of one who waits. Who takes long at it does not hold up the others."""
+        self.forget_old(now)
         self.waiting.remove(turn)
         self.wanted += turn.wanted
         turn.counts, turn.given_at = True, now

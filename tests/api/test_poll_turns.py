@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.api.calls import ClientGone
 from app.api.metrics import Meters
 from app.api.polls import LongPolls
 from app.api.queue import Queue
@@ -167,6 +168,19 @@ async def test_one_that_hangs_holds_up_nobody_for_long(node: FakeNode, polls: Lo
         assert sorted([body for consumer in others for body in await consumer.bodies()]) == [b"2", b"3", b"4"]
     release.set()
     assert await first.bodies() == [b"1"]
+
+
+async def test_turns_that_are_over_take_no_memory(node: FakeNode, polls: LongPolls) -> None:
+    """A topic to which nobody publishes, and consumers that come again and again."""
+    waiting = Consumer(node, polls)
+    await settle()
+    for _ in range(10):
+        others = [Consumer(node, polls, wait_s=0.01) for _ in range(5)]
+        assert [await other.bodies() for other in others] == [[]] * 5
+    assert len(polls._lines["t", "default"]._given) <= 5
+    waiting.hang_up()
+    with pytest.raises(ClientGone):
+        await waiting.task
 
 
 async def test_where_the_state_has_no_room_the_log_is_asked(node: FakeNode, polls: LongPolls) -> None:
