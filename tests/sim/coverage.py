@@ -101,6 +101,7 @@ SITUATIONS = (
     "several acks in one command",
     "receive repeated",
     # leases
+    "acks of what a node had forgotten",
     "message handed out again",
     "lease lost, and said so",
     "ack taken after its lease had run out",

@@ -306,6 +306,10 @@ class Faults:
         """See `scenes`."""
         self._play(scenes.overtaken_leader)
 
+    def forgotten_leases(self) -> None:
+        """See `scenes`."""
+        self._play(scenes.forgotten_leases)
+
     def _play(self, scene: Callable[[World], scenes.Scene]) -> None:
         if not self._playing:
             self._playing = True

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.broker import Machine, groups, leases, receive, settle
 from app.broker import files as database
+from app.broker.commands import Ack
 from app.broker.handed import Item, Lease
 from app.broker.results import Received, encode
 from app.broker.state import State, Subscription, Topic
@@ -327,6 +328,19 @@ def acks_are_forgotten() -> Any:
         return []
 
     return patched_module(settle, "_ack", ack)
+
+
+@mutation
+def memory_decides_how_acks_go() -> Any:
+    """Several acks are done together where what they settle is remembered, and one by one where not."""
+    real = settle._ack_together
+
+    def together(state: State, name: str, acks: Sequence[Ack]) -> bool:
+        tokens = [leases.parse(text) for each in acks for text in each.tokens]
+        is_remembered = all(token is not None and state.handed.find(token.lease) for token in tokens)
+        return is_remembered and real(state, name, acks)
+
+    return patched_module(settle, "_ack_together", together)
 
 
 @mutation

@@ -15,7 +15,7 @@ MS = 1000
 """Virtual time is counted in microseconds."""
 SECOND = 1000 * MS
 
-SCENES = ("figure_8", "wiped_ally", "overtaken_leader")
+SCENES = ("figure_8", "wiped_ally", "overtaken_leader", "forgotten_leases")
 FAULTS = (
     "power", "power_soon", "power_on_start", "power_all", "kill", "disk_error", "pause", "pause_leader", "partition",
     "isolate_leader", "deafen_leader", "one_way", "straggler", "stall", "stall_leader", "full", "wipe", "clock",

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from app.broker.commands import NewMessage, Publish, encode
+from app.broker.commands import Ack, Acks, NewMessage, Publish, Receive, Receives, encode
+from app.broker.results import Each, Received, decode
 from app.raft import AnyMessage
 from app.raft.messages import AppendEntries
 from tests.sim.clients import TOPICS
 from tests.sim.plan import SECOND
+from tests.sim.work import WORK
 
 if TYPE_CHECKING:
     from tests.sim.node import SimNode
@@ -147,3 +149,41 @@ def overtaken_leader(world: World) -> Scene:
         lost.power_off(None)
     else:
         lost.kill()
+
+
+def forgotten_leases(world: World) -> Scene:
+    """Messages of one batch are leased to many, a node is started again, and then all is acked in one command.
+
+    What was handed out that node only finds in its tables, the others remember it, too: all must do the same with it.
+    """
+    leader = leader_of(world)
+    if leader is None:
+        return
+    name, answers = f"forgotten {world.now_us}", []
+    batch = [NewMessage(f'"{name} {place}"'.encode()) for place in range(40)]
+    receives = [
+        Receive(WORK, max=3, auto_ack=False, lease_ms=8000, key=f"{name} {number}", final=True) for number in range(12)
+    ]
+    leader.runner.submit(encode(Publish(WORK, batch)), False, lambda _: None)
+    leader.runner.submit(encode(Receives(receives)), False, answers.append)
+    for _ in range(PATIENCE):
+        yield POLL_MS
+        if answers:
+            break
+    told = decode(answers[0]) if answers and isinstance(answers[0], bytes) else None
+    if not isinstance(told, Each):
+        return
+    given = [each.messages for each in map(decode, told.answers) if isinstance(each, Received)]
+    acks = [Ack(WORK, [each.token for each in messages if each.token]) for messages in given if messages]
+    yield 100
+    node = world.rng.choice(world.nodes)
+    node.kill()
+    yield 60
+    node.start_again()
+    for _ in range(PATIENCE):
+        yield POLL_MS
+        leader = leader_of(world)
+        if leader is not None and node.up and acks:
+            world.count("acks of what a node had forgotten")
+            leader.runner.submit(encode(Acks(acks)), False, lambda _: None)
+            return

@@ -39,6 +39,7 @@ CAUGHT_BY = {
     "leases_end_early": {ending.ANSWERS, leases.TOO_EARLY},
     "repeated_receives_get_nothing": {ending.ANSWERS},
     "acks_are_forgotten": {ending.ANSWERS, leases.AFTER_ACK},
+    "memory_decides_how_acks_go": {checks.STATE_SAFETY, ending.AUDIT},
     "groups_do_not_wait": {ending.ANSWERS, ending.AUDIT, leases.IN_ORDER, CRASHED, CONVERGENCE},
     "recovery_cuts_a_record": {checks.DURABLE_STAYS},
 }
