@@ -15,6 +15,7 @@ import msgspec
 from app.broker import ended, groups, messages, overflow
 from app.broker.commands import Redrive
 from app.broker.messages import Attributes, attributes_of
+from app.broker.packs import Coming
 from app.broker.results import DeadLetter, Redriven, encode, no_such_topic
 from app.broker.rows import ASIDE, BODY, DEAD, ID, LANE, PUBLISHED_MS, READY, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
@@ -72,7 +73,9 @@ def _put(
         state.numbers.next_message_id += 1
     new = messages.compose(state, target, id, target.next_sequence, row[BODY], carried)
     target.next_sequence += 1
-    messages.add(state, target, [(*new[:PUBLISHED_MS], row[PUBLISHED_MS], *new[PUBLISHED_MS + 1 :])], only)
+    coming = Coming()
+    messages.add(state, target, [(*new[:PUBLISHED_MS], row[PUBLISHED_MS], *new[PUBLISHED_MS + 1 :])], coming, only)
+    coming.store(state)
 
 
 def redrive(state: State, command: Redrive) -> bytes:

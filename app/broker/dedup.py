@@ -6,7 +6,7 @@ unless more than that came after it. A claim whose time is over is as good as ab
 
 Theory: mostly nobody ever asks for a claim again. So it costs little to come and to go: claims that come together share
 a row, rows come at one end of the table and go at the other, and where a key's claim is, memory knows (`State.claimed`,
-read from the table at the start). There a key is its `_name`: 128 bits that no two keys share by accident. A later
+read from the table at the start). There a key is its `name`: 128 bits that no two keys share by accident. A later
 claim under a key counts, as one may come when the time of another is over.
 """
 
@@ -32,6 +32,8 @@ SWEEP_MAX = 512
 
 Said = tuple[str, bytes, bytes]
 """Under which key, the fingerprint of what was asked, and the answer."""
+Named = tuple[bytes, bytes, bytes]
+"""The same with the key's `name` in place of it."""
 Row = tuple[Any, ...]
 """Of `claim`: id, expires_ms, names, contents."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,14 +49,15 @@ class Claim(msgspec.Struct, array_like=True, frozen=True, gc=False):
 _decode = msgspec.msgpack.Decoder(list[Claim]).decode
 
 
-def _name(topic_id: int, kind: int, key: str) -> bytes:
+def name(topic_id: int, kind: int, key: str) -> bytes:
+    """What a key is here."""
     return fingerprint(encode_row((topic_id, kind, key)))
 
 
 def find(state: State, topic_id: int, kind: int, key: str) -> Claim | None:
     """The living claim under that key."""
-    name = _name(topic_id, kind, key)
-    id = state.claimed.get(name)
+    named = name(topic_id, kind, key)
+    id = state.claimed.get(named)
     if id is None:
         return None
     if state.claims_read is None or state.claims_read[0] != id:
@@ -62,28 +65,25 @@ def find(state: State, topic_id: int, kind: int, key: str) -> Claim | None:
         expires_ms, names, contents = state.sql.execute(look, (id,)).fetchall()[0]
         state.claims_read = id, expires_ms, dict(zip(names_in(names), _decode(contents), strict=True))
     _, expires_ms, claims = state.claims_read
-    return claims[name] if expires_ms > state.numbers.time_ms else None
-
-
-def is_any_claimed(state: State, topic_id: int, kind: int, keys: Sequence[str]) -> bool:
-    """Whether any of these keys has a claim, be its time over."""
-    return any(_name(topic_id, kind, key) in state.claimed for key in keys)
+    return claims[named] if expires_ms > state.numbers.time_ms else None
 
 
 def remember(state: State, topic: Topic, kind: int, *said: Said) -> None:
     """Claim these keys for these answers, for the topic's window."""
-    _add(state, topic.id, kind, topic.settings.dedup_window_ms, said)
+    named = [(name(topic.id, kind, key), print_, answer) for key, print_, answer in said]
+    remember_named(state, topic.settings.dedup_window_ms, named)
 
 
 def remember_once(state: State, key: str, fingerprint: bytes, answer: bytes) -> None:
     """The same for a command of no topic."""
-    _add(state, 0, ONCE, ONCE_WINDOW_MS, [(key, fingerprint, answer)])
+    remember_named(state, ONCE_WINDOW_MS, [(name(0, ONCE, key), fingerprint, answer)])
 
 
-def _add(state: State, topic_id: int, kind: int, window_ms: int, said: Sequence[Said]) -> None:
+def remember_named(state: State, window_ms: int, said: Sequence[Named]) -> None:
+    """The same by their names, of whatever topics, for a window of theirs."""
     numbers = state.numbers
     id, expires_ms = numbers.next_claim_id, numbers.time_ms + window_ms
-    names = [_name(topic_id, kind, key) for key, _, _ in said]
+    names = [named for named, _, _ in said]
     contents = _encode([rest for _, *rest in said])
     row = (id, expires_ms, b"".join(names), contents)
     state.sql.execute("INSERT INTO claim (id, expires_ms, names, contents) VALUES (?, ?, ?, ?)", row)

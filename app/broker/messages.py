@@ -95,9 +95,12 @@ def compose(
     return (id, topic.store, lane, sequence, now_ms, carried.expires_ms, attributes, body)
 
 
-def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | None = None) -> None:
-    """Store new messages, in the order of their sequences, for all subscriptions, or for one alone."""
-    packs.store(state, topic, rows)
+def add(
+    state: State, topic: Topic, rows: Sequence[Row], coming: packs.Coming, only: Subscription | None = None
+) -> None:
+    """New messages, in the order of their sequences, for all subscriptions, or for one alone. All is done but that
+    their rows are `coming`."""
+    coming.add(topic, rows)
     later = sum(row[LANE] == LATER for row in rows)
     getting = topic.subscriptions if only is None else [only]
     _count(topic, getting, len(rows), sum(map(size_bytes, rows)))
@@ -115,9 +118,11 @@ def add(state: State, topic: Topic, rows: Sequence[Row], only: Subscription | No
         state.woken[topic.name] = None
 
 
-def add_bodies(state: State, topic: Topic, id: int, sequence: int, bodies: Sequence[bytes]) -> None:
+def add_bodies(
+    state: State, topic: Topic, id: int, sequence: int, bodies: Sequence[bytes], coming: packs.Coming
+) -> None:
     """The same of messages that carry nothing and arrive at once, from this id and sequence on."""
-    packs.store_bodies(state, topic, id, sequence, bodies)
+    coming.add_bodies(topic, id, sequence, state.numbers.time_ms, bodies)
     _count(topic, topic.subscriptions, len(bodies), sum(map(len, bodies)))
     state.woken[topic.name] = None
 

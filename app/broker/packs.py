@@ -50,43 +50,54 @@ class Span(NamedTuple):
 # -- coming -------------------------------------------------------------------------------------------------
 
 
+class Coming:
+    """Rows of messages that come together, to one topic or to many: a statement for all costs less than one for each.
+    They are in the tables from `store` on, so nobody may look for them before."""
+
+    def __init__(self) -> None:
+        self._loose: list[tuple[Topic, Row]] = []
+        self._packed: list[tuple[Topic, Row]] = []
+
+    def add(self, topic: Topic, rows: Sequence[Row]) -> None:
+        """These messages, in the order of their sequences: in packs as far as they make any."""
+        for run in _runs(rows) if len(rows) >= LEAST else [rows]:
+            if len(run) < LEAST:
+                self._loose += [(topic, row) for row in run]
+            else:
+                id, store_id, _, first, now_ms, *_ = run[0]
+                contents = _encode([row[ATTRIBUTES:] for row in run])
+                self._packed.append((topic, (id, store_id, first, len(run), now_ms, contents)))
+
+    def add_bodies(self, topic: Topic, id: int, sequence: int, now_ms: int, bodies: Sequence[bytes]) -> None:
+        """The same of messages of which each is its body, arrives at once, and has the next id and sequence: without a
+        row for each."""
+        store_id = topic.store
+        for start, end in _cuts(list(map(len, bodies))) if len(bodies) >= LEAST else [(0, len(bodies))]:
+            if end - start < LEAST:
+                self._loose += [
+                    (topic, (id + n, store_id, PLAIN_LANE, sequence + n, now_ms, None, None, bodies[n]))
+                    for n in range(start, end)
+                ]  # fmt: skip
+            else:
+                contents = _encode([(None, body) for body in bodies[start:end]])
+                self._packed.append((topic, (id + start, store_id, sequence + start, end - start, now_ms, contents)))
+
+    def store(self, state: State) -> None:
+        """Put them into the tables."""
+        if self._loose:
+            MESSAGE.insert_each(state, self._loose)
+        if self._packed:
+            PACK.insert_each(state, self._packed)
+            for topic, _ in self._packed:
+                topic.packs += 1
+        self._loose, self._packed = [], []
+
+
 def store(state: State, topic: Topic, rows: Sequence[Row]) -> None:
-    """These messages come, in the order of their sequences: in packs as far as they make any."""
-    loose: list[Row] = []
-    packed: list[Row] = []
-    for run in _runs(rows) if len(rows) >= LEAST else [rows]:
-        if len(run) < LEAST:
-            loose += run
-        else:
-            id, store_id, _, first, now_ms, *_ = run[0]
-            packed.append((id, store_id, first, len(run), now_ms, _encode([row[ATTRIBUTES:] for row in run])))
-    _insert(state, topic, loose, packed)
-
-
-def store_bodies(state: State, topic: Topic, id: int, sequence: int, bodies: Sequence[bytes]) -> None:
-    """The same of messages of which each is its body, arrives at once, and has the next id and sequence: without a row
-    for each."""
-    loose: list[Row] = []
-    packed: list[Row] = []
-    now_ms = state.numbers.time_ms
-    for start, end in _cuts(list(map(len, bodies))):
-        if end - start < LEAST:
-            loose += [
-                (id + n, topic.store, PLAIN_LANE, sequence + n, now_ms, None, None, bodies[n])
-                for n in range(start, end)
-            ]  # fmt: skip
-        else:
-            contents = _encode([(None, body) for body in bodies[start:end]])
-            packed.append((id + start, topic.store, sequence + start, end - start, now_ms, contents))
-    _insert(state, topic, loose, packed)
-
-
-def _insert(state: State, topic: Topic, loose: Sequence[Row], packed: Sequence[Row]) -> None:
-    if loose:
-        MESSAGE.insert(state, topic, *loose)
-    if packed:
-        PACK.insert(state, topic, *packed)
-        topic.packs += len(packed)
+    """These messages come, in the order of their sequences, at once."""
+    coming = Coming()
+    coming.add(topic, rows)
+    coming.store(state)
 
 
 def _runs(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.broker import dedup, messages, overflow
+from app.broker import dedup
+from app.broker.append import Refusal, Run, append, check
+from app.broker.at_once import AtOnce
 from app.broker.commands import NewMessage, Publish, Publishes, PublishKeyed
 from app.broker.digest import fingerprint
-from app.broker.messages import PLAIN, Attributes
 from app.broker.results import (
-    INVALID_MESSAGE,
     KEY_REUSED,
-    TOPIC_FULL,
     Published,
     PublishedEach,
     PublishedMessage,
@@ -32,26 +31,10 @@ from app.broker.results import (
 from app.broker.state import State, Topic
 
 
-class Run(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
-    """The answer to a Publish in short: `count` consecutive ids and sequences."""
-
-    first_id: int
-    first_sequence: int
-    count: int
-
-
 class Mixed(msgspec.Struct, array_like=True, frozen=True, tag=2):
     """The same where it is not so simple."""
 
     messages: list[PublishedMessage]
-
-
-class Refusal(Exception):
-    """A message cannot be stored: `code` and a sentence. `first`: where the message is that has its dedup_id."""
-
-    def __init__(self, code: str, detail: str, first: Run | None = None) -> None:
-        super().__init__(detail)
-        self.code, self.detail, self.first = code, detail, first
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -64,29 +47,36 @@ Answer = Published | PublishedRun | Refused
 def publish(state: State, command: Publish | PublishKeyed) -> bytes:
     """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused. Under
     keys each message is answered as a Publish of it alone would be."""
-    return encode(_done(state, command))
+    return encode(_each(state, [command])[0])
 
 
 def publish_each(state: State, command: Publishes) -> bytes:
     """PublishedEach. A topic over its limit comes nearer to it, whatever another one has dropped."""
-    answers = []
-    for each in command.publishes:
-        state.may_drop_more = True
-        answers.append(_done(state, each))
-    return encode(PublishedEach(answers))
+    return encode(PublishedEach(_each(state, command.publishes)))
 
 
-def _done(state: State, command: Publish | PublishKeyed) -> Answer:
+def _each(state: State, publishes: Sequence[Publish | PublishKeyed]) -> list[Answer]:
+    answers: list[Answer] = []
+    at_once = AtOnce(state)
+    for each in publishes:
+        run = at_once.take(each)
+        if run is not None:
+            answers.append(_answer(run))
+        else:
+            at_once.store()
+            state.may_drop_more = True
+            answers.append(_alone(state, each))
+    at_once.store()
+    return answers
+
+
+def _alone(state: State, command: Publish | PublishKeyed) -> Answer:
+    """Of what is not plain, message by message where it has keys."""
     topic = state.topic(command.topic)
     if topic is None:
         return topic_not_found(command.topic)
-    return _publish(state, topic, command) if isinstance(command, Publish) else _publish_keyed(state, topic, command)
-
-
-def _publish_keyed(state: State, topic: Topic, command: PublishKeyed) -> Answer:
-    run = _fresh(state, topic, command)
-    if run is not None:
-        return _answer(run)
+    if isinstance(command, Publish):
+        return _publish(state, topic, command)
     places: list[PublishedMessage] = []
     for each in command.messages:
         answer = _publish(state, topic, Publish(topic.name, [each.message], each.key, each.fingerprint))
@@ -95,25 +85,6 @@ def _publish_keyed(state: State, topic: Topic, command: PublishKeyed) -> Answer:
         else:
             places += answer.messages if isinstance(answer, Published) else answer.spelled_out().messages
     return Published(places)
-
-
-def _fresh(state: State, topic: Topic, command: PublishKeyed) -> Run | None:
-    """Mostly no key was used before, and there is room for all: then all at once costs a fraction, and comes to the
-    same. None where it is not so, with nothing changed."""
-    keys = [each.key for each in command.messages]
-    new = [each.message for each in command.messages]
-    if len(new) == 1 or topic.settings.overflow != "reject" or any(message.dedup_id is not None for message in new):
-        return None
-    if len(set(keys)) < len(keys) or dedup.is_any_claimed(state, topic.id, dedup.PUBLISH, keys):
-        return None
-    try:
-        run = append(state, topic, new)
-    except Refusal:
-        return None
-    answers = (_encode(Run(run.first_id + n, run.first_sequence + n, 1)) for n in range(run.count))
-    claims = [(each.key, each.fingerprint, answer) for each, answer in zip(command.messages, answers, strict=True)]
-    dedup.remember(state, topic, dedup.PUBLISH, *claims)
-    return run
 
 
 def _publish(state: State, topic: Topic, command: Publish) -> Answer:
@@ -153,68 +124,6 @@ def _all(state: State, topic: Topic, new: Sequence[NewMessage]) -> tuple[Answer,
         return _answer(run), run
     mixed = Mixed(_store(state, topic, new))
     return Published(mixed.messages), mixed
-
-
-def append(state: State, topic: Topic, new: Sequence[NewMessage]) -> Run:
-    """Store these as the topic's next. Raises Refusal, with nothing changed."""
-    numbers = state.numbers
-    are_bodies = _are_bodies(topic, new)
-    carried = [PLAIN] * len(new) if are_bodies else [check(state, topic, message) for message in new]
-    _admit(state, topic, new, carried)
-    run = Run(numbers.next_message_id, topic.next_sequence, len(new))
-    numbers.next_message_id += run.count
-    topic.next_sequence += run.count
-    if are_bodies:
-        messages.add_bodies(state, topic, run.first_id, run.first_sequence, [message.body for message in new])
-        return run
-    ahead = run.first_sequence - run.first_id
-    rows = [
-        messages.compose(state, topic, id, id + ahead, message.body, attributes, messages.delay_of(topic, message))
-        for id, (message, attributes) in enumerate(zip(new, carried, strict=True), run.first_id)
-    ]
-    messages.add(state, topic, rows)
-    return run
-
-
-def _are_bodies(topic: Topic, new: Sequence[NewMessage]) -> bool:
-    """Whether none of these carries anything beside its body, and all arrive at once, as most batches do."""
-    if topic.settings.ttl_ms is not None or topic.settings.delay_ms:
-        return False
-    return not any(
-        message.binary or message.group is not None or message.headers is not None or message.priority
-        or message.delay_ms or message.ttl_ms is not None
-        for message in new
-    )  # fmt: skip
-
-
-def _admit(state: State, topic: Topic, new: Sequence[NewMessage], carried: Sequence[Attributes]) -> None:
-    settings = topic.settings
-    if settings.max_messages is None and settings.max_bytes is None:
-        return
-    sizes = (messages.size_of(message.body, each) for message, each in zip(new, carried, strict=True))
-    size_bytes = sum(sizes)
-    if overflow.never_fits(topic, len(new), size_bytes):
-        limits = ("max_messages", settings.max_messages), ("max_bytes", settings.max_bytes)
-        has = " and ".join(f"{name} {limit:,}" for name, limit in limits if limit is not None)
-        these = "this is one" if len(new) == 1 else f"these are {len(new):,}"
-        here = f"{these} of {size_bytes:,} bytes"
-        detail = f"the topic {topic.name!r} has {has}, and {here}: send less, or raise its limits"
-        raise Refusal(INVALID_MESSAGE, detail)
-    if not overflow.admit(state, topic, len(new), size_bytes):
-        raise Refusal(TOPIC_FULL, f"the topic {topic.name!r} is full: consume from it, or raise its limits")
-
-
-def check(state: State, topic: Topic, message: NewMessage) -> Attributes:
-    """What the message will carry; Refusal for what does not go together, or not with this topic."""
-    if message.group is not None and message.delay_ms:
-        raise Refusal(INVALID_MESSAGE, "a message with a group cannot have a delay of its own, only its topic can")
-    if message.group is not None and message.priority:
-        raise Refusal(INVALID_MESSAGE, "a message has a group or a priority, not both")
-    if message.priority and not topic.settings.priorities:
-        raise Refusal(INVALID_MESSAGE, f"the topic {topic.name!r} was not created with priorities")
-    if message.headers is None and message.group is None and message.ttl_ms is None and topic.settings.ttl_ms is None:
-        return Attributes(message.binary, priority=message.priority) if message.binary or message.priority else PLAIN
-    return messages.attributes_for(state, topic, message)
 
 
 def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[PublishedMessage]:

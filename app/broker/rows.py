@@ -6,7 +6,7 @@ its columns as SQLite gives them back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from app.broker.digest import bytes_digest, encode_row
@@ -38,12 +38,19 @@ class Table:
 
     def insert(self, state: State, topic: Topic, *rows: Row) -> None:
         """These come."""
+        self.insert_each(state, [(topic, row) for row in rows])
+
+    def insert_each(self, state: State, rows: Sequence[tuple[Topic, Row]]) -> None:
+        """These come, each to a topic of its own."""
         if len(rows) == 1:
-            state.sql.execute(self._insert, rows[0])
+            state.sql.execute(self._insert, rows[0][1])
         else:
-            state.sql.executemany(self._insert, rows)
-        self._count(state, topic, rows, 1, state.came)
-        state.touch(topic)
+            state.sql.executemany(self._insert, [row for _, row in rows])
+        for topic, row in rows:
+            encoded = encode_row((self._name, *row))
+            state.came(len(encoded))
+            topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += bytes_digest(encoded)
+            state.touched[topic.id] = topic
 
     def delete(self, state: State, topic: Topic, *rows: Row) -> None:
         """These go."""

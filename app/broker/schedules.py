@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from app.broker import publish, topics
+from app.broker import topics
+from app.broker.append import Refusal, append, check
 from app.broker.commands import DeleteSchedule, Fire, NewMessage, PutSchedule
 from app.broker.results import (
     BAD_COMMAND,
@@ -50,8 +51,8 @@ def put_schedule(state: State, command: PutSchedule) -> bytes:
     if not topics.is_name(command.name):
         return refuse(BAD_COMMAND, "a schedule's name has 1 to 512 characters, none of them NUL")
     try:
-        publish.check(state, topic, command.message)
-    except publish.Refusal as refusal:
+        check(state, topic, command.message)
+    except Refusal as refusal:
         return refuse(refusal.code, refusal.detail)
     plan = _encode(Plan(command.cron, command.zone, command.message))
     found = _find(state, topic, command.name)
@@ -87,8 +88,8 @@ def fire(state: State, command: Fire) -> bytes:
     message = decode_plan(row[3]).message
     headers = {**(message.headers or {}), "rmq-tick": command.tick}
     try:
-        publish.append(state, topic, [msgspec.structs.replace(message, headers=headers)])
-    except publish.Refusal:
+        append(state, topic, [msgspec.structs.replace(message, headers=headers)])
+    except Refusal:
         return encode(Fired(False))
     SCHEDULE.update(state, topic, row, (*row[:4], command.next_ms))
     return encode(Fired(True))

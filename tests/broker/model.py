@@ -187,18 +187,50 @@ class Model(Deliveries):
         return Published(answers)
 
     def publishkeyed(self, command: PublishKeyed) -> Result:
-        topic = self.topic(command.topic)
-        keys = {each.key for each in command.messages}
-        are_new = len(keys) == len(command.messages) > 1 and not any(
-            each.message.dedup_id or self.claims.is_known(topic.number, "publish", each.key)
-            for each in command.messages
-        )
-        if not are_new or topic.settings.overflow != "reject":
-            return self.publish_each(command)
-        with self.claims.gathered(self.now_ms, len(keys)):
-            return self.publish_each(command)
+        (answer,) = self.together([command])
+        if isinstance(answer, str):
+            raise Refusal(answer)
+        return answer
 
-    def publish_each(self, command: PublishKeyed) -> Result:
+    def publishes(self, command: Publishes) -> Result:
+        told = self.together(command.publishes)
+        return PublishedEach([Refused(each, "") if isinstance(each, str) else each for each in told])
+
+    def together(self, publishes: Sequence[Publish | PublishKeyed]) -> list[Published | str]:
+        """Each for itself; what is plain claims its keys together."""
+        told: list[Published | str] = []
+        for each in publishes:
+            self.may_drop_more = True
+            if self.is_plain(each):
+                with self.claims.gathered(self.now_ms) as gathered:
+                    told.append(self.one_of(each))
+                    answer = told[-1]
+                    gathered.wait = isinstance(answer, Published) and not any(one.code for one in answer.messages)
+            else:
+                self.claims.settle(self.now_ms)
+                told.append(self.one_of(each))
+        self.claims.settle(self.now_ms)
+        return told
+
+    def is_plain(self, command: Publish | PublishKeyed) -> bool:
+        topic = self.topics.get(command.topic)
+        if topic is None or topic.settings.overflow != "reject":
+            return False
+        if isinstance(command, Publish):
+            new, keys = command.messages, [] if command.key is None else [command.key]
+        else:
+            new, keys = [each.message for each in command.messages], [each.key for each in command.messages]
+        are_new = len(set(keys)) == len(keys) and not any(
+            self.claims.is_known(topic.number, "publish", key) for key in keys
+        )
+        return are_new and not any(message.dedup_id is not None for message in new)
+
+    def one_of(self, command: Publish | PublishKeyed) -> Published | str:
+        if isinstance(command, Publish):
+            alone = self.do(command)
+            return alone if isinstance(alone, Published) else str(alone)
+        if command.topic not in self.topics:
+            return "topic_not_found"
         answers: list[PublishedMessage] = []
         for each in command.messages:
             alone = self.do(Publish(command.topic, [each.message], each.key, each.fingerprint))
@@ -207,14 +239,6 @@ class Model(Deliveries):
             else:
                 answers.append(PublishedMessage("", 0, code=str(alone)))
         return Published(answers)
-
-    def publishes(self, command: Publishes) -> Result:
-        answers = []
-        for each in command.publishes:
-            self.may_drop_more = True
-            alone = self.do(each)
-            answers.append(alone if isinstance(alone, Published) else Refused(str(alone), ""))
-        return PublishedEach(answers)
 
     def publish_all(self, topic: Topic, news: Sequence[NewMessage]) -> list[PublishedMessage]:
         """All of them or none."""

@@ -168,20 +168,27 @@ class Claim:
     answer: object
 
 
+@dataclass(eq=False)
+class Gathered:
+    claims: list[Claim]
+    wait: bool = False
+
+
 class Claims:
     """Answers kept under keys, in the order in which they came, some of them together; the bounds are the machine's."""
 
     def __init__(self) -> None:
         self._rows: deque[list[Claim]] = deque()
         self._last: dict[tuple[object, ...], Claim] = {}
-        self._gathered: list[Claim] | None = None
+        self._gathered: Gathered | None = None
+        self._waiting: list[Claim] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._rows))
 
     def is_known(self, *owner: object) -> bool:
-        """Whether there is a claim, be its time over."""
-        return owner in self._last
+        """Whether there is a claim, or one that waits, be its time over."""
+        return owner in self._last or any(claim.owner == owner for claim in self._waiting)
 
     def find(self, now_ms: int, *owner: object) -> Claim | None:
         claim = self._last.get(owner)
@@ -192,15 +199,28 @@ class Claims:
         if self._gathered is None:
             self._add(now_ms, [claim])
         else:
-            self._gathered.append(claim)
+            self._gathered.claims.append(claim)
 
     @contextmanager
-    def gathered(self, now_ms: int, whole: int) -> Iterator[None]:
-        """What is remembered meanwhile comes at the end: together, if it is so many, else one after the other."""
-        self._gathered = claims = []
-        yield
+    def gathered(self, now_ms: int) -> Iterator[Gathered]:
+        """What is remembered meanwhile comes at the end: it waits for others, or else comes one after the other."""
+        self._gathered = gathered = Gathered([])
+        yield gathered
         self._gathered = None
-        for row in [claims] if len(claims) == whole else [[claim] for claim in claims]:
+        if gathered.wait:
+            self._waiting += gathered.claims
+        else:
+            self.settle(now_ms)
+            for claim in gathered.claims:
+                self._add(now_ms, [claim])
+
+    def settle(self, now_ms: int) -> None:
+        """What waited comes: together, what is kept for equally long."""
+        rows: dict[int, list[Claim]] = {}
+        for claim in self._waiting:
+            rows.setdefault(claim.expires_ms, []).append(claim)
+        self._waiting = []
+        for row in rows.values():
             self._add(now_ms, row)
 
     def _add(self, now_ms: int, row: list[Claim]) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from app.broker import Machine, chores, packs, publish
+from app.broker import Machine, append, chores, packs
 from app.broker.commands import CreateSubscription, DeleteSubscription, DeleteTopic, NewMessage, Publish, Purge, Tick
 from app.broker.packs import BYTES, LEAST, MESSAGES, TOGETHER
 from tests.broker.feed import START_MS, Feed
@@ -73,7 +73,7 @@ def test_bodies_alone_are_stored_as_if_each_had_been_looked_at(seed: int, monkey
             return sizes(feed), loose(feed), machine.state_hash()[1]
 
     at_once = stored()
-    monkeypatch.setattr(publish, "_are_bodies", lambda topic, new: False)
+    monkeypatch.setattr(append, "_are_bodies", lambda topic, new: False)
     assert stored() == at_once
 
 

@@ -27,11 +27,11 @@ from tests.processes.traffic import url
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
 LOSS = Edit(
-    "app/broker/publish.py",
-    """        messages.add_bodies(state, topic, run.first_id, run.first_sequence, [message.body for message in new])
+    "app/broker/append.py",
+    """        messages.add_bodies(state, topic, run.first_id, run.first_sequence, bodies, coming)
 """,
     """        if run.first_sequence % 20:
-            messages.add_bodies(state, topic, run.first_id, run.first_sequence, [message.body for message in new])
+            messages.add_bodies(state, topic, run.first_id, run.first_sequence, bodies, coming)
 """,
 )
 """Every twentieth message of a topic that comes alone is acknowledged and not stored, on all nodes alike."""
