@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from app.broker.commands import NewMessage
 from app.broker.digest import DIGEST_BYTES, encode_row, fingerprint, row_digest
 from app.broker.state import State, Topic, names_in
 
@@ -52,6 +53,13 @@ _decode = msgspec.msgpack.Decoder(list[Claim]).decode
 def name(topic_id: int, kind: int, key: str) -> bytes:
     """What a key is here."""
     return fingerprint(encode_row((topic_id, kind, key)))
+
+
+def content_of(message: NewMessage) -> bytes:
+    """Equal for messages that say the same: the fingerprint of what comes with a dedup_id."""
+    headers = None if message.headers is None else sorted(message.headers.items())
+    said = (message.body, message.binary, headers, message.group, message.priority)
+    return fingerprint(_encode(said))
 
 
 def find(state: State, topic_id: int, kind: int, key: str) -> Claim | None:

@@ -17,7 +17,6 @@ from app.broker import dedup
 from app.broker.append import Refusal, Run, append, check
 from app.broker.at_once import AtOnce
 from app.broker.commands import NewMessage, Publish, Publishes, PublishKeyed
-from app.broker.digest import fingerprint
 from app.broker.results import (
     KEY_REUSED,
     Published,
@@ -139,7 +138,7 @@ def _store(state: State, topic: Topic, new: Sequence[NewMessage]) -> list[Publis
                 fresh.append(message)
             else:
                 places[message.dedup_id] = known
-        elif contents[message.dedup_id] != _content(message):
+        elif contents[message.dedup_id] != dedup.content_of(message):
             raise _reused(message.dedup_id)
     run, count = append(state, topic, fresh) if fresh else Run(0, 0, 0), 0
     answers = []
@@ -173,7 +172,7 @@ def _place(run: Run, *, duplicate: bool = False) -> PublishedMessage:
 def _known(state: State, topic: Topic, message: NewMessage, contents: dict[str, bytes]) -> Run | None:
     """Where the message with this dedup_id is; Refusal when that was another. What it says goes into `contents`."""
     assert message.dedup_id is not None
-    contents[message.dedup_id] = _content(message)
+    contents[message.dedup_id] = dedup.content_of(message)
     claim = dedup.find(state, topic.id, dedup.MESSAGE, message.dedup_id)
     if claim is None:
         return None
@@ -186,13 +185,6 @@ def _known(state: State, topic: Topic, message: NewMessage, contents: dict[str, 
 
 def _reused(dedup_id: str, first: Run | None = None) -> Refusal:
     return Refusal(KEY_REUSED, f"the dedup_id {dedup_id!r} was used for another message", first)
-
-
-def _content(message: NewMessage) -> bytes:
-    """Equal for messages that say the same."""
-    headers = None if message.headers is None else sorted(message.headers.items())
-    said = (message.body, message.binary, headers, message.group, message.priority)
-    return fingerprint(_encode(said))
 
 
 def _again(kept: Run | Mixed) -> Answer:

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 APPLICATION_ID = 0x524D5142
 """'RMQB' in the file's header: this database is a broker's state."""
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 PAGE_BYTES = 16 << 10
 """A pack of 32 KiB is three pages in place of nine, each of which is written twice: messages of 1 KB in batches take a
 replica 20% less time than with SQLite's 4 KiB, small ones the same, with 5 to 35% more bytes on the disk."""

@@ -13,7 +13,7 @@ from enum import IntEnum
 import msgspec
 
 HEAD = struct.Struct("<IB")
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 GREETING_BYTES = 1 << 10
 """The largest first frame: a stranger must not make this node hold more for him."""
 MAX_FRAME_BYTES = 96 << 20

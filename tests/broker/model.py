@@ -162,7 +162,15 @@ class Model(Deliveries):
 
     # --- publish
 
-    def publish(self, command: Publish) -> Result:
+    def publish(self, command: Publish | PublishKeyed) -> Result:
+        (answer,) = self.together([command])
+        if isinstance(answer, str):
+            raise Refusal(answer)
+        return answer
+
+    publishkeyed = publish
+
+    def publish_one(self, command: Publish) -> Published:
         topic = self.topic(command.topic)
         owner = (topic.number, "publish", command.key)
         if command.key is not None and (claim := self.claims.find(self.now_ms, *owner)):
@@ -185,12 +193,6 @@ class Model(Deliveries):
             window_ms = topic.settings.dedup_window_ms
             self.claims.remember(self.now_ms, window_ms, command.fingerprint, answers, *owner)
         return Published(answers)
-
-    def publishkeyed(self, command: PublishKeyed) -> Result:
-        (answer,) = self.together([command])
-        if isinstance(answer, str):
-            raise Refusal(answer)
-        return answer
 
     def publishes(self, command: Publishes) -> Result:
         told = self.together(command.publishes)
@@ -220,24 +222,26 @@ class Model(Deliveries):
             new, keys = command.messages, [] if command.key is None else [command.key]
         else:
             new, keys = [each.message for each in command.messages], [each.key for each in command.messages]
-        are_new = len(set(keys)) == len(keys) and not any(
-            self.claims.is_known(topic.number, "publish", key) for key in keys
+        owners = [("publish", key) for key in keys]
+        owners += [("message", message.dedup_id) for message in new if message.dedup_id is not None]
+        return len(set(owners)) == len(owners) and not any(
+            self.claims.is_known(topic.number, *owner) for owner in owners
         )
-        return are_new and not any(message.dedup_id is not None for message in new)
 
     def one_of(self, command: Publish | PublishKeyed) -> Published | str:
-        if isinstance(command, Publish):
-            alone = self.do(command)
-            return alone if isinstance(alone, Published) else str(alone)
-        if command.topic not in self.topics:
-            return "topic_not_found"
+        try:
+            if isinstance(command, Publish):
+                return self.publish_one(command)
+            self.topic(command.topic)
+        except Refusal as refusal:
+            return refusal.code
         answers: list[PublishedMessage] = []
         for each in command.messages:
-            alone = self.do(Publish(command.topic, [each.message], each.key, each.fingerprint))
+            alone = self.one_of(Publish(command.topic, [each.message], each.key, each.fingerprint))
             if isinstance(alone, Published):
                 answers += alone.messages
             else:
-                answers.append(PublishedMessage("", 0, code=str(alone)))
+                answers.append(PublishedMessage("", 0, code=alone))
         return Published(answers)
 
     def publish_all(self, topic: Topic, news: Sequence[NewMessage]) -> list[PublishedMessage]:

@@ -80,6 +80,27 @@ def test_a_key_that_comes_twice_is_told_of_its_first_message(feed: Feed) -> None
     assert feed.bodies(topic="t2") == feed.bodies(topic="t3") == [b"k"]
 
 
+def test_dedup_ids_share_a_row_with_keys_and_are_told_again_each_for_itself(feed: Feed) -> None:
+    new = [NewMessage(b"%d" % n, dedup_id=f"d{n}") for n in range(3)]
+    batch = Publish("t0", [*new, NewMessage(b"3")], "d1", b"f")
+    one = PublishKeyed("t1", [Keyed(new[0], "d0", b"f"), Keyed(new[1], "k", b"f")])
+    first = places(each(feed, batch, one, Publish("t2", new, None, b"", False)))
+    assert [sequence for _, sequence, _ in first] == [1, 2, 3, 4, 1, 2, 1, 2, 3]
+    assert (rows(feed, "claim"), feed.machine.counts().claims) == (1, 3 + 1 + 4 + 3)
+    again = [(id, sequence, True) for id, sequence, _ in first]
+    assert places(each(feed, batch, one)) == again[:6]
+    assert places(each(feed, Publish("t0", new[1:2]), Publish("t1", new[1:2]), Publish("t2", new))) == [
+        again[1], again[5], *again[6:],
+    ]  # fmt: skip
+    half_new = Publish("t2", [new[2], NewMessage(b"new", dedup_id="d3")])
+    assert places(each(feed, half_new)) == [again[8], ("10", 4, False)]
+    (other,) = each(feed, Publish("t2", [NewMessage(b"other", dedup_id="d1")], None, b"", False))
+    assert isinstance(other, PublishedMessage) and (other.code, other.id) == ("key_reused", first[7][0])
+    twice = Publish("t3", [new[0], new[0]])
+    assert [duplicate for *_, duplicate in places(each(feed, twice))] == [False, True]
+    assert feed.machine.counts().messages == 11
+
+
 def test_what_is_not_plain_is_done_in_its_place(feed: Feed) -> None:
     feed.create("small", max_messages=1)
     feed.create("drops", max_messages=1, overflow="drop_oldest")

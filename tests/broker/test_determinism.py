@@ -89,6 +89,6 @@ def test_the_log_of_an_earlier_release_still_gives_the_same_state(outputs: list[
 
 
 EXPECTED = (
-    "(3024, '783e734c61d4a17b713be39bfd7e94a4') bfb34c20fa546ca7c03b7da7b6db4f6d062d5f9239905a46709ce8e6e08a67e2 "
+    "(3024, '158c0391c795a4ea564ab63a8db989f5') 100efd3f4887cb415fb3f38f831e133af3178c720d4ca2ac3590a2addeecfd52 "
     "Counts(topics=12, messages=189, size_bytes=4533, claims=243)"
 )
