@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.broker import leases, messages, packs
+from app.broker import leases, messages, packs, shared
 from app.broker.digest import bytes_digest, row_digest, to_bytes
 from app.broker.messages import LATER
 from app.broker.rows import (
@@ -84,21 +84,21 @@ def _audit_topic(state: State, topic: Topic) -> None:
         assert packs.LEAST <= pack[3] == len(rows) <= packs.MESSAGES
         stored += rows
     grouped = GROUP.select(state, "WHERE store = ?", (topic.store,))
-    shared = SHARED.select(state, "WHERE store = ?", (topic.store,))
+    partly = SHARED.select(state, "WHERE store = ?", (topic.store,))
     assert topic.messages == len(stored)
     assert topic.size_bytes == sum(map(messages.size_bytes, stored))
-    assert topic.shares == len(shared)
+    assert topic.shares == len(partly)
     later = [messages.attributes_of(row) for row in stored if row[LANE] == LATER]
     assert topic.groups_later == sum(carried.group is not None for carried in later)
-    assert {row[1] for row in shared} <= {row[SEQUENCE] for row in stored}
+    assert {row[1] for row in partly} <= {row[SEQUENCE] for row in stored}
     lanes = [row[LANE] for row in stored if row[LANE] >= LANES]
-    assert {row[1]: row[3] for row in grouped} == {lane: lanes.count(lane) for lane in lanes}
+    assert {row[1] for row in grouped} == set(lanes)
     schedules = SCHEDULE.select(state, "WHERE topic = ?", (topic.id,))
     topic.digests = {SCHEDULES: _sum(SCHEDULE, schedules)}
-    topic.digests[topic.store] = _sum(MESSAGE, loose) + _sum(PACK, packed) + _sum(GROUP, grouped) + _sum(SHARED, shared)
+    topic.digests[topic.store] = _sum(MESSAGE, loose) + _sum(PACK, packed) + _sum(GROUP, grouped) + _sum(SHARED, partly)
     is_swept = state.sql.execute("SELECT 1 FROM chore WHERE kind = 2 AND target = ?", (topic.id,)).fetchall()
     for row in stored if not is_swept else ():
-        assert messages.needed_by(topic, row[SEQUENCE]) & ~_done(state, topic, row), "a message that nobody needs"
+        assert shared.needed_by(topic, row[SEQUENCE]) & ~_done(state, topic, row), "a message that nobody needs"
     for subscription in topic.subscriptions:
         _audit_subscription(state, topic, subscription, stored)
 
@@ -116,6 +116,7 @@ def _audit_subscription(state: State, topic: Topic, subscription: Subscription, 
     later = sum(lane == LATER and what is Standing.WAITING for (lane, _), what in stands.items())
     assert subscription.delayed == later + sum(row[1] == DELAYED for row in aside)
     assert subscription.dead == sum(row[1] == DEAD for row in aside)
+    assert subscription.again == sum(row[1] == READY for row in aside)
     assert subscription.backlog == sum(what is not Standing.DONE for what in stands.values())
     assert subscription.turns == len(turns)
     for _, lane, _, turn in turns:

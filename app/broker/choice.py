@@ -7,8 +7,8 @@ changes what another one will read, but for what it takes itself.
 
 from __future__ import annotations
 
-from app.broker import ended, groups, messages
-from app.broker.rows import ASIDE, ATTRIBUTES, SEQUENCE, Row
+from app.broker import aside, ended, groups, messages, shared
+from app.broker.rows import ATTRIBUTES, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
 
 RECEIVE_BYTES = 4 << 20
@@ -66,8 +66,7 @@ class Ahead:
         """Up to `limit` rows of `aside`: those of a lane that are to be handed out once more."""
         if lane in self._never_again:
             return []
-        tail = "WHERE subscription = ? AND state = 0 AND lane = ? ORDER BY sequence LIMIT ?"
-        found = ASIDE.select(self._state, tail, (self._subscription.id, lane, limit))
+        found = aside.ready(self._state, self._subscription, lane, limit)
         if not found:
             self._never_again.add(lane)
         return found
@@ -135,17 +134,17 @@ class Choice:
     def _group(self, turn: Row) -> None:
         """One message of the group; it leaves the line if it has none."""
         state, topic, subscription, lane = self._state, self._topic, self._subscription, int(turn[1])
-        before = len(self._picks)
+        before, cursor = len(self._picks), int(turn[groups.CURSOR])
         self._again(lane, before + 1)
         while len(self._picks) == before and not self._is_over():
-            rows = messages.waiting(state, topic, lane, turn[groups.CURSOR], 1, self._budget.room_bytes)
+            rows = messages.waiting(state, topic, lane, cursor, 1, self._budget.room_bytes)
             if not rows:
                 break
             if self._take(rows, [1]):
-                turn = groups.advance(state, topic, turn, rows[0][SEQUENCE] + 1)
-        if self._keep and len(self._picks) > before:
-            groups.hold(state, topic, turn)
-        elif not self._full:
+                cursor = rows[0][SEQUENCE] + 1
+        is_held = self._keep and len(self._picks) > before
+        groups.move(state, topic, turn, cursor, None if is_held else turn[groups.PLACE])
+        if not is_held and not self._full:
             groups.release(state, topic, subscription, lane)
 
     def _again(self, lane: int, until: int) -> None:
@@ -153,12 +152,12 @@ class Choice:
         state, topic = self._state, self._topic
         while len(self._picks) < until and not self._is_over():
             found = self._ahead.again(lane, until - len(self._picks))
-            for aside in found:
-                row = messages.at(state, topic, lane, aside[3])
+            for each in found:
+                row = messages.at(state, topic, lane, each[3])
                 assert row is not None, "a message that is not done is gone"
-                if not self._take([row], [aside[4] + 1]):
+                if not self._take([row], [each[4] + 1]):
                     return
-                ASIDE.delete(state, topic, aside)
+                aside.take(state, topic, self._subscription, each)
             if not found:
                 return
 
@@ -168,8 +167,9 @@ class Choice:
         if self._budget.was_too_much():
             return 0
         taken, done = 0, list[Row]()
+        passed = shared.done_by(state, topic, subscription, [row[SEQUENCE] for row in rows]) if topic.shares else ()
         for row, number in zip(rows, deliveries, strict=True):
-            if topic.shares and messages.is_done(state, topic, subscription, row[SEQUENCE]):
+            if row[SEQUENCE] in passed:
                 self._budget.passes -= 1
             elif row[ATTRIBUTES] is not None and messages.is_over(state, row):
                 self._budget.skips -= 1

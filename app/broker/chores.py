@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.broker import messages
+from app.broker import messages, shared
 from app.broker.digest import row_digest
-from app.broker.rows import SHARED, Row
+from app.broker.rows import Row
 from app.broker.state import State, Topic
 
 REAP, SWEEP = 1, 2
@@ -114,11 +114,11 @@ def _sweep(state: State, chore: Row, budget: int) -> int:
 
 def _look_at(state: State, topic: Topic, lane: int, sequence: int, slot: int) -> None:
     """Delete the message if nobody needs it; else forget who else was done with it."""
-    shared = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
-    done = shared[0][2] & ~(1 << slot) if shared else 0
-    if not messages.needed_by(topic, sequence) & ~done:
+    before = shared.done(state, topic, [sequence]).get(sequence, 0)
+    done = before & ~(1 << slot)
+    if not shared.needed_by(topic, sequence) & ~done:
         row = messages.at(state, topic, lane, sequence)
         assert row is not None
-        messages.delete(state, topic, [row])
-    elif shared and done != shared[0][2]:
-        messages.share(state, topic, sequence, done)
+        messages.delete(state, topic, row)
+    elif done != before:
+        shared.note(state, topic, sequence, done)

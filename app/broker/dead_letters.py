@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import msgspec
 
-from app.broker import ended, groups, messages, overflow
+from app.broker import aside, ended, groups, messages, overflow
 from app.broker.commands import Redrive
 from app.broker.messages import Attributes, attributes_of
 from app.broker.packs import Coming
 from app.broker.results import DeadLetter, Redriven, encode, no_such_topic
-from app.broker.rows import ASIDE, BODY, DEAD, ID, LANE, PUBLISHED_MS, READY, SEQUENCE, Row
+from app.broker.rows import BODY, DEAD, ID, LANE, PUBLISHED_MS, READY, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
 from app.broker.withdraw import is_leased, withdraw
 
@@ -34,8 +34,7 @@ def bury(
         return
     due_ms = None if topic.settings.dead_letter_topic is None else state.numbers.time_ms + RETRY_MS
     values = (subscription.id, DEAD, row[LANE], row[SEQUENCE], deliveries, int(nacked), due_ms)
-    ASIDE.insert(state, topic, values)
-    subscription.dead += 1
+    aside.put(state, topic, subscription, values)
     if due_ms is not None:
         state.expect(due_ms)
 
@@ -104,18 +103,14 @@ def _revive(state: State, topic: Topic, limit: int) -> int:
     """Let those be handed out again that stand still in this topic. -> how many."""
     count = 0
     for subscription in topic.subscriptions:
-        found = ASIDE.select(
-            state, "WHERE subscription = ? AND state = 2 ORDER BY lane, sequence LIMIT ?",
-            (subscription.id, limit - count),
-        )  # fmt: skip
-        for aside in found:
-            ASIDE.delete(state, topic, aside)
-            ASIDE.insert(state, topic, (subscription.id, READY, *aside[2:6], None))
-            subscription.dead -= 1
-            if aside[2] >= LANES:
+        found = aside.dead(state, subscription, limit - count)
+        for row in found:
+            aside.take(state, topic, subscription, row)
+            aside.put(state, topic, subscription, (subscription.id, READY, *row[2:6], None))
+            if row[2] >= LANES:
                 # Out of line the group had nothing waiting: all that is there was handed out. More may be on its way.
-                last = messages.last_in_lane(state, topic, aside[2])
-                groups.arrive(state, topic, subscription, aside[2], last + 1)
+                last = messages.last_in_lane(state, topic, row[2])
+                groups.arrive(state, topic, subscription, row[2], last + 1)
         count += len(found)
     if count:
         state.woken[topic.name] = None

@@ -7,7 +7,7 @@ the log like everything else, and a leader that wakes from a pause ends nothing 
 
 from __future__ import annotations
 
-from app.broker import dead_letters, groups, leases, messages
+from app.broker import aside, dead_letters, groups, leases, messages, shared
 from app.broker.handed import Item
 from app.broker.messages import LATER
 from app.broker.rows import ASIDE, BODY, DEAD, DELAYED, DUE_MS, LANE, MESSAGE, READY, SEQUENCE, STORE, Row
@@ -55,37 +55,35 @@ def _end_aside(state: State) -> int:
     found = ASIDE.select(state, f"WHERE due_ms <= ? {order}", (state.numbers.time_ms,))
     if not found:
         return 0
-    aside = found[0]
-    topic = state.topic_of(aside[0])
+    row = found[0]
+    topic = state.topic_of(row[0])
     if topic is None:
         key = "subscription = ? AND state = ? AND lane = ? AND sequence = ?"
-        state.sql.execute(f"DELETE FROM aside WHERE {key}", aside[:4])
+        state.sql.execute(f"DELETE FROM aside WHERE {key}", row[:4])
         state.changed(0)
         return 1
-    subscription = _subscription(topic, aside[0])
-    if aside[1] == DELAYED:
-        _ready_again(state, topic, subscription, aside)
+    subscription = _subscription(topic, row[0])
+    if row[1] == DELAYED:
+        _ready_again(state, topic, subscription, row)
     else:
-        _move_again(state, topic, subscription, aside)
+        _move_again(state, topic, subscription, row)
     return 1
 
 
-def _ready_again(state: State, topic: Topic, subscription: Subscription, aside: Row) -> None:
-    ASIDE.delete(state, topic, aside)
-    ASIDE.insert(state, topic, (aside[0], READY, *aside[2:6], None))
-    subscription.delayed -= 1
+def _ready_again(state: State, topic: Topic, subscription: Subscription, row: Row) -> None:
+    aside.take(state, topic, subscription, row)
+    aside.put(state, topic, subscription, (row[0], READY, *row[2:6], None))
     state.woken[topic.name] = None
-    if aside[2] >= LANES:
-        groups.release(state, topic, subscription, aside[2])
+    if row[2] >= LANES:
+        groups.release(state, topic, subscription, row[2])
 
 
-def _move_again(state: State, topic: Topic, subscription: Subscription, aside: Row) -> None:
-    assert aside[1] == DEAD
-    row = messages.at(state, topic, aside[2], aside[3])
-    assert row is not None, "a message that stands still is gone"
-    ASIDE.delete(state, topic, aside)
-    subscription.dead -= 1
-    dead_letters.bury(state, topic, subscription, row, aside[4], nacked=bool(aside[5]))
+def _move_again(state: State, topic: Topic, subscription: Subscription, row: Row) -> None:
+    assert row[1] == DEAD
+    message = messages.at(state, topic, row[2], row[3])
+    assert message is not None, "a message that stands still is gone"
+    aside.take(state, topic, subscription, row)
+    dead_letters.bury(state, topic, subscription, message, row[4], nacked=bool(row[5]))
 
 
 def _end_waiting(state: State) -> int:
@@ -117,13 +115,13 @@ def _arrive(state: State, topic: Topic, row: Row) -> None:
     row = messages.arrive(state, topic, row)
     lane, sequence = row[LANE], row[SEQUENCE]
     for subscription in topic.subscriptions:
-        if sequence < subscription.start or messages.is_done(state, topic, subscription, sequence):
+        if sequence < subscription.start or shared.is_done(state, topic, subscription, sequence):
             continue
         subscription.delayed -= 1
         if lane >= LANES:
             groups.arrive(state, topic, subscription, lane, sequence)
         elif sequence < subscription.cursors[lane]:
-            ASIDE.insert(state, topic, (subscription.id, READY, lane, sequence, 0, 0, None))
+            aside.put(state, topic, subscription, (subscription.id, READY, lane, sequence, 0, 0, None))
 
 
 def _subscription(topic: Topic, id: int) -> Subscription:

@@ -7,7 +7,8 @@ goes to the line's end.
 
 from __future__ import annotations
 
-from app.broker.rows import ASIDE, GROUP, TURN, Row
+from app.broker import aside
+from app.broker.rows import GROUP, TURN, Row
 from app.broker.state import State, Subscription, Topic
 
 CURSOR, PLACE = 2, 3
@@ -15,24 +16,20 @@ CURSOR, PLACE = 2, 3
 
 
 def enter(state: State, topic: Topic, name: str) -> int:
-    """One more message of the group. -> its lane."""
+    """A message of the group comes. -> its lane."""
     found = GROUP.select(state, "WHERE store = ? AND name = ?", (topic.store, name))
-    if not found:
-        row = (topic.store, state.new_id(), name, 1)
-        GROUP.insert(state, topic, row)
-        return row[1]
-    store, lane, name, messages = found[0]
-    GROUP.update(state, topic, found[0], (store, lane, name, messages + 1))
-    return int(lane)
+    if found:
+        return int(found[0][1])
+    row = (topic.store, state.new_id(), name)
+    GROUP.insert(state, topic, row)
+    return row[1]
 
 
 def leave(state: State, topic: Topic, lane: int) -> None:
-    """One message less."""
-    row = GROUP.select(state, "WHERE store = ? AND lane = ?", (topic.store, lane))[0]
-    if row[3] == 1:
-        GROUP.delete(state, topic, row)
-    else:
-        GROUP.update(state, topic, row, (*row[:3], row[3] - 1))
+    """Messages of the group have gone; with the last one the group goes."""
+    is_left = state.sql.execute("SELECT 1 FROM message WHERE store = ? AND lane = ? LIMIT 1", (topic.store, lane))
+    if not is_left.fetchall():
+        GROUP.delete(state, topic, GROUP.select(state, "WHERE store = ? AND lane = ?", (topic.store, lane))[0])
 
 
 def arrive(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> None:
@@ -56,17 +53,12 @@ def turn_of(state: State, subscription: Subscription, lane: int) -> Row | None:
     return found[0] if found else None
 
 
-def advance(state: State, topic: Topic, row: Row, cursor: int) -> Row:
-    """The messages before `cursor` were handed out or are done. -> the row now."""
-    moved = (*row[:CURSOR], cursor, row[PLACE])
+def move(state: State, topic: Topic, row: Row, cursor: int, place: int | None) -> None:
+    """The messages before `cursor` were handed out or are done. `place`: in line; None: one of them is on its way, and
+    the group waits."""
+    moved = (*row[:CURSOR], cursor, place)
     if moved != row:
         TURN.update(state, topic, row, moved)
-    return moved
-
-
-def hold(state: State, topic: Topic, row: Row) -> None:
-    """One of the group's messages is on its way: it waits."""
-    TURN.update(state, topic, row, (*row[:PLACE], None))
 
 
 def release(state: State, topic: Topic, subscription: Subscription, lane: int) -> None:
@@ -92,7 +84,7 @@ def shrink(state: State, topic: Topic, subscription: Subscription, lane: int) ->
 
 def _has_more(state: State, topic: Topic, subscription: Subscription, row: Row) -> bool:
     lane, cursor = row[1], row[CURSOR]
-    if ASIDE.select(state, "WHERE subscription = ? AND state = 0 AND lane = ? LIMIT 1", (subscription.id, lane)):
+    if aside.ready(state, subscription, lane, 1):
         return True
     # Of what lies there the subscription may be done with some, that others still need.
     state.sql.execute(

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.broker import groups, packs
+from app.broker import groups, packs, shared
 from app.broker.commands import NewMessage
 from app.broker.results import DeadLetter
-from app.broker.rows import ATTRIBUTES, BODY, DUE_MS, LANE, MESSAGE, NEVER, SEQUENCE, SHARED, Row
+from app.broker.rows import ATTRIBUTES, BODY, DUE_MS, LANE, MESSAGE, NEVER, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
 
 LATER = -1
@@ -110,7 +110,8 @@ def add(
         if row[DUE_MS] is not None:
             state.expect(row[DUE_MS])
         if len(getting) < len(topic.subscriptions):
-            share(state, topic, row[SEQUENCE], needed_by(topic, row[SEQUENCE]) & ~(1 << getting[0].slot))
+            others = shared.needed_by(topic, row[SEQUENCE]) & ~(1 << getting[0].slot)
+            shared.note(state, topic, row[SEQUENCE], others)
         if row[LANE] >= LANES:
             for subscription in getting:
                 groups.arrive(state, topic, subscription, row[LANE], row[SEQUENCE])
@@ -184,7 +185,7 @@ def at_all(state: State, topic: Topic, places: Sequence[tuple[int, int]]) -> lis
 def undone_at(state: State, topic: Topic, subscription: Subscription, lane: int, sequence: int) -> Row | None:
     """The message there, if the subscription is not done with it."""
     row = at(state, topic, lane, sequence)
-    return None if row is None or is_done(state, topic, subscription, sequence) else row
+    return None if row is None or shared.is_done(state, topic, subscription, sequence) else row
 
 
 def waiting(state: State, topic: Topic, lane: int, cursor: int, limit: int, room_bytes: int) -> list[Row]:
@@ -250,48 +251,19 @@ def finish(state: State, topic: Topic, subscription: Subscription, rows: Sequenc
     """The subscription is done with these; who waited for nobody else is deleted."""
     subscription.backlog -= len(rows)
     state.touch(topic)
-    if len(topic.subscriptions) == 1 and not topic.shares:
-        delete(state, topic, rows)
-    else:
-        delete(state, topic, [row for row in rows if _is_last(state, topic, subscription, row[SEQUENCE])])
+    if len(topic.subscriptions) > 1 or topic.shares:
+        last = shared.finish(state, topic, subscription, [row[SEQUENCE] for row in rows])
+        rows = [row for row in rows if row[SEQUENCE] in last]
+    _delete(state, topic, rows)
 
 
-def is_done(state: State, topic: Topic, subscription: Subscription, sequence: int) -> bool:
-    """Whether the subscription is done with a message that is still stored."""
-    if not topic.shares:
-        return False
-    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
-    return bool(found) and bool(found[0][2] >> subscription.slot & 1)
+def delete(state: State, topic: Topic, row: Row) -> None:
+    """Take a message away that nobody needs, whoever was done with it."""
+    shared.forget(state, topic, row[SEQUENCE])
+    _delete(state, topic, [row])
 
 
-def needed_by(topic: Topic, sequence: int) -> int:
-    """The slots, as bits, of the subscriptions that get this message."""
-    return sum(1 << each.slot for each in topic.subscriptions if each.start <= sequence)
-
-
-def share(state: State, topic: Topic, sequence: int, done: int) -> None:
-    """Note who is done with a message: the bits `done`."""
-    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
-    row = (topic.store, sequence, done)
-    if found:
-        SHARED.update(state, topic, found[0], row)
-    else:
-        SHARED.insert(state, topic, row)
-        topic.shares += 1
-
-
-def _is_last(state: State, topic: Topic, subscription: Subscription, sequence: int) -> bool:
-    """Set the subscription's bit; whether nobody needs the message any more."""
-    found = SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, sequence))
-    done = (found[0][2] if found else 0) | 1 << subscription.slot
-    if not needed_by(topic, sequence) & ~done:
-        return True
-    share(state, topic, sequence, done)
-    return False
-
-
-def delete(state: State, topic: Topic, rows: Sequence[Row]) -> None:
-    """Take messages away that nobody needs."""
+def _delete(state: State, topic: Topic, rows: Sequence[Row]) -> None:
     if not rows:
         return
     loose = packs.take(state, topic, rows) if topic.packs else rows
@@ -300,11 +272,7 @@ def delete(state: State, topic: Topic, rows: Sequence[Row]) -> None:
     topic.messages -= len(rows)
     topic.size_bytes -= sum(map(size_bytes, rows))
     for row in rows:
-        if row[LANE] >= LANES:
-            groups.leave(state, topic, row[LANE])
-        elif row[LANE] == LATER:
+        if row[LANE] == LATER:
             topic.groups_later -= attributes_of(row).group is not None
-        if topic.shares:
-            for shared in SHARED.select(state, "WHERE store = ? AND sequence = ?", (topic.store, row[SEQUENCE])):
-                SHARED.delete(state, topic, shared)
-                topic.shares -= 1
+    for lane in {row[LANE]: None for row in rows if row[LANE] >= LANES}:
+        groups.leave(state, topic, lane)

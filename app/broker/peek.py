@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.broker import messages
+from app.broker import aside, messages
 from app.broker.messages import LATER
 from app.broker.results import ReceivedMessage
 from app.broker.rows import BODY, DEAD, DELAYED, ID, LANE, PUBLISHED_MS, SEQUENCE, Row
 from app.broker.state import State, Subscription, Topic
-from app.broker.withdraw import Standing, aside_of, standing
+from app.broker.withdraw import Standing, standing
 
 LOOKED_AT_MAX, PAGE_BYTES = 1000, 4 << 20
 
@@ -63,9 +63,9 @@ def _look(state: State, topic: Topic, subscription: Subscription, row: Row) -> P
     if row[LANE] == LATER and stands is Standing.WAITING:
         word = "delayed"
     elif stands is Standing.ASIDE:
-        aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
-        assert aside is not None
-        word, deliveries = {DELAYED: "delayed", DEAD: "dead"}.get(aside[1], "ready"), aside[4]
+        found = aside.at(state, subscription, row[LANE], row[SEQUENCE])
+        assert found is not None
+        word, deliveries = {DELAYED: "delayed", DEAD: "dead"}.get(found[1], "ready"), found[4]
     message = ReceivedMessage(
         str(row[ID]), row[SEQUENCE], row[BODY], carried.binary, carried.headers, row[PUBLISHED_MS], deliveries,
         carried.group, priority=carried.priority, dead_letter=carried.origin,

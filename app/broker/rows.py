@@ -65,11 +65,19 @@ class Table:
 
     def update(self, state: State, topic: Topic, old: Row, new: Row) -> None:
         """One gets other values; its key stays."""
-        assert old[: self._keys] == new[: self._keys]
-        state.sql.execute(self._update, (*new[self._keys :], *new[: self._keys]))
-        assert state.sql.rowcount == 1, (self._name, old)
-        self._count(state, topic, (old,), -1, state.changed)
-        self._count(state, topic, (new,), 1, state.changed)
+        self.update_each(state, topic, [(old, new)])
+
+    def update_each(self, state: State, topic: Topic, changes: Sequence[tuple[Row, Row]]) -> None:
+        """The same of several, each from what it was to what it is."""
+        assert all(old[: self._keys] == new[: self._keys] for old, new in changes)
+        values = [(*new[self._keys :], *new[: self._keys]) for _, new in changes]
+        if len(values) == 1:
+            state.sql.execute(self._update, values[0])
+        else:
+            state.sql.executemany(self._update, values)
+        assert state.sql.rowcount == len(changes), (self._name, changes)
+        self._count(state, topic, [old for old, _ in changes], -1, state.changed)
+        self._count(state, topic, [new for _, new in changes], 1, state.changed)
         state.touch(topic)
 
     def _count(
@@ -94,7 +102,7 @@ MESSAGE = Table("message", "id, store, lane, sequence, published_ms, due_ms, att
 ID, STORE, LANE, SEQUENCE, PUBLISHED_MS, DUE_MS, ATTRIBUTES, BODY = range(8)
 """The columns of `message`."""
 PACK = Table("pack", "id, store, first, count, published_ms, contents", 1, 1)
-GROUP = Table("message_group", "store, lane, name, messages", 2, 0)
+GROUP = Table("message_group", "store, lane, name", 2, 0)
 LEASE = Table("lease", "id, subscription, due_ms, items", 1, 1)
 ASIDE = Table("aside", "subscription, state, lane, sequence, deliveries, nacked, due_ms", 4, 0)
 TURN = Table("turn", "subscription, lane, cursor, turn", 2, 0)

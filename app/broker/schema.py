@@ -9,7 +9,7 @@ What was published
     pack      Plain messages that were published together, in one row (`packs`): `count` of them with consecutive ids
               and sequences from `id` and `first` on; `contents`: [[attributes, body], …]. A message is here or in
               `message`, never in both.
-    message_group  Lanes of groups, and how many messages each holds; the last one takes the row away.
+    message_group  Lanes of groups; the last message takes the row away.
 
 How far each subscription is
     A subscription has a cursor in each lane: whatever lies from it on waits there, in order. A message behind the
@@ -72,7 +72,6 @@ CREATE TABLE message_group (
     store        INTEGER NOT NULL,
     lane         INTEGER NOT NULL,
     name         TEXT NOT NULL,
-    messages     INTEGER NOT NULL,
     PRIMARY KEY (store, lane)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX message_group_name ON message_group (store, name);

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from app.broker import dead_letters, ended, groups, leases, messages
+from app.broker import aside, dead_letters, ended, groups, leases, messages
 from app.broker.commands import Ack, Acks, Extend, Nack
 from app.broker.handed import Item, Lease
 from app.broker.leases import Token
 from app.broker.results import BAD_TOKEN, LEASE_LOST, UNSAID, Each, Settled, encode, no_such_topic
-from app.broker.rows import ASIDE, DELAYED, READY, Row
+from app.broker.rows import DELAYED, READY, Row
 from app.broker.state import LANES, State, Subscription, Topic
-from app.broker.withdraw import aside_of, finish_aside
+from app.broker.withdraw import finish_aside
 
 Handle = Callable[[State, Topic, Subscription, Lease, Sequence[Item]], list[Item]]
 """What to do with items that are in a lease; those that stay in it, as they are then."""
@@ -187,24 +187,24 @@ def _done(
 
 
 def _ack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
-    aside = aside_of(state, subscription, token.lane, token.sequence)
-    if aside is None:
+    found = aside.at(state, subscription, token.lane, token.sequence)
+    if found is None:
         return _gone(state, topic, subscription, token, ended.ACKED)
     row = messages.at(state, topic, token.lane, token.sequence)
     assert row is not None, "a message that is set aside is gone"
     # Without a delivery it was never leased: it arrived behind the cursor, and the token is made up.
-    ran_out = aside[1] == READY and aside[4] == token.deliveries > 0 and not aside[5]
+    ran_out = found[1] == READY and found[4] == token.deliveries > 0 and not found[5]
     if not ran_out or messages.is_over(state, row):
         return LEASE_LOST
-    finish_aside(state, topic, subscription, row, aside, ended.ACKED)
+    finish_aside(state, topic, subscription, row, found, ended.ACKED)
     return None
 
 
 def _nack_late(state: State, topic: Topic, subscription: Subscription, token: Token) -> str | None:
-    aside = aside_of(state, subscription, token.lane, token.sequence)
-    if aside is None:
+    found = aside.at(state, subscription, token.lane, token.sequence)
+    if found is None:
         return _gone(state, topic, subscription, token, ended.NACKED)
-    return None if aside[4] == token.deliveries and aside[5] else LEASE_LOST
+    return None if found[4] == token.deliveries and found[5] else LEASE_LOST
 
 
 def _gone(state: State, topic: Topic, subscription: Subscription, token: Token, how: bytes) -> str | None:
@@ -229,11 +229,10 @@ def give_back(
         dead_letters.bury(state, topic, subscription, row, item.deliveries, nacked=nacked)
     else:
         due_ms = state.numbers.time_ms + delay_ms if delay_ms else None
-        aside = DELAYED if delay_ms else READY
-        values = (subscription.id, aside, item.lane, item.sequence, item.deliveries, int(nacked), due_ms)
-        ASIDE.insert(state, topic, values)
+        what = DELAYED if delay_ms else READY
+        values = (subscription.id, what, item.lane, item.sequence, item.deliveries, int(nacked), due_ms)
+        aside.put(state, topic, subscription, values)
         if due_ms is not None:
-            subscription.delayed += 1
             state.expect(due_ms)
             return
         state.woken[topic.name] = None

@@ -55,8 +55,8 @@ class Subscription(msgspec.Struct, array_like=True):
 
     `start`: the first sequence that it gets. `cursors`: in each lane of priorities, the first sequence that it has not
     been handed out. Of the `backlog`, all that it is not done with, `leased`, `delayed` and `dead` messages cannot be
-    handed out now. `turns` counts its rows of `turn`; `next_turn` is the next to give, `plain_turn` that of all
-    messages without a group together.
+    handed out now; `again` counts those set aside that can. `turns` counts its rows of `turn`; `next_turn` is the next
+    to give, `plain_turn` that of all messages without a group together.
     """
 
     id: int
@@ -68,6 +68,7 @@ class Subscription(msgspec.Struct, array_like=True):
     leased: int = 0
     delayed: int = 0
     dead: int = 0
+    again: int = 0
     turns: int = 0
     next_turn: int = 1
     plain_turn: int = 0

@@ -80,6 +80,6 @@ def purge(state: State, command: Purge) -> bytes:
     for each in topic.subscriptions:
         each.id = state.own(topic)
         each.cursors = [topic.next_sequence] * len(each.cursors)
-        each.backlog = each.leased = each.delayed = each.dead = each.turns = 0
+        each.backlog = each.leased = each.delayed = each.dead = each.again = each.turns = 0
     state.touch(topic)
     return answer

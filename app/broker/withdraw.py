@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from app.broker import ended, groups, messages
+from app.broker import aside, ended, groups, messages, shared
 from app.broker.messages import LATER
-from app.broker.rows import ASIDE, DEAD, DELAYED, LANE, NEVER, SEQUENCE, Row
+from app.broker.rows import DELAYED, LANE, NEVER, SEQUENCE, Row
 from app.broker.state import LANES, State, Subscription, Topic
 
 
@@ -27,11 +27,11 @@ class Standing(Enum):
 def standing(state: State, topic: Topic, subscription: Subscription, row: Row) -> Standing:
     """Where this message stands with that subscription."""
     lane, sequence = row[LANE], row[SEQUENCE]
-    if sequence < subscription.start or messages.is_done(state, topic, subscription, sequence):
+    if sequence < subscription.start or shared.is_done(state, topic, subscription, sequence):
         return Standing.DONE
     if lane == LATER or sequence >= _cursor(state, subscription, lane):
         return Standing.WAITING
-    return Standing.ASIDE if aside_of(state, subscription, lane, sequence) is not None else Standing.LEASED
+    return Standing.ASIDE if aside.at(state, subscription, lane, sequence) is not None else Standing.LEASED
 
 
 def is_leased(state: State, topic: Topic, row: Row) -> bool:
@@ -39,21 +39,12 @@ def is_leased(state: State, topic: Topic, row: Row) -> bool:
     return any(standing(state, topic, each, row) is Standing.LEASED for each in topic.subscriptions)
 
 
-def aside_of(state: State, subscription: Subscription, lane: int, sequence: int) -> Row | None:
-    """The message's row of `aside`, in whatever state."""
-    found = ASIDE.select(
-        state, "WHERE subscription = ? AND state IN (0, 1, 2) AND lane = ? AND sequence = ?",
-        (subscription.id, lane, sequence),
-    )  # fmt: skip
-    return found[0] if found else None
-
-
 def withdraw(state: State, topic: Topic, row: Row) -> None:
     """The message is done for every subscription that has not leased it."""
     # All are asked first: what is noted of a message goes with it when the last one is done.
     places = [(each, standing(state, topic, each, row)) for each in topic.subscriptions]
     if all(stands is Standing.DONE for _, stands in places):
-        messages.delete(state, topic, [row])  # kept for a deleted subscription alone
+        messages.delete(state, topic, row)  # kept for a deleted subscription alone
     for subscription, stands in places:
         if stands is Standing.WAITING:
             subscription.delayed -= row[LANE] == LATER
@@ -61,19 +52,18 @@ def withdraw(state: State, topic: Topic, row: Row) -> None:
             if row[LANE] >= LANES:
                 groups.shrink(state, topic, subscription, row[LANE])
         elif stands is Standing.ASIDE:
-            aside = aside_of(state, subscription, row[LANE], row[SEQUENCE])
-            assert aside is not None
-            finish_aside(state, topic, subscription, row, aside, ended.LOST)
+            found = aside.at(state, subscription, row[LANE], row[SEQUENCE])
+            assert found is not None
+            finish_aside(state, topic, subscription, row, found, ended.LOST)
 
 
-def finish_aside(state: State, topic: Topic, subscription: Subscription, row: Row, aside: Row, how: bytes) -> None:
-    """The subscription is done with a message that it had set aside. `how` its last delivery ended: see `ended`."""
-    ASIDE.delete(state, topic, aside)
-    subscription.delayed -= aside[1] == DELAYED
-    subscription.dead -= aside[1] == DEAD
-    ended.note(state, topic, subscription, row[SEQUENCE], aside[4], how)
+def finish_aside(state: State, topic: Topic, subscription: Subscription, row: Row, found: Row, how: bytes) -> None:
+    """The subscription is done with a message that it had set aside, in `found`. `how` its last delivery ended: see
+    `ended`."""
+    aside.take(state, topic, subscription, found)
+    ended.note(state, topic, subscription, row[SEQUENCE], found[4], how)
     messages.finish(state, topic, subscription, [row])
-    if row[LANE] >= LANES and aside[1] == DELAYED:
+    if row[LANE] >= LANES and found[1] == DELAYED:
         groups.release(state, topic, subscription, row[LANE])
     elif row[LANE] >= LANES:
         groups.shrink(state, topic, subscription, row[LANE])

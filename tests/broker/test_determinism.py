@@ -89,6 +89,6 @@ def test_the_log_of_an_earlier_release_still_gives_the_same_state(outputs: list[
 
 
 EXPECTED = (
-    "(3024, '158c0391c795a4ea564ab63a8db989f5') 100efd3f4887cb415fb3f38f831e133af3178c720d4ca2ac3590a2addeecfd52 "
+    "(3024, '3cf85b1ba579cf3fcb41dfed28785742') 100efd3f4887cb415fb3f38f831e133af3178c720d4ca2ac3590a2addeecfd52 "
     "Counts(topics=12, messages=189, size_bytes=4533, claims=243)"
 )

@@ -347,10 +347,12 @@ def memory_decides_how_acks_go() -> Any:
 def groups_do_not_wait() -> Any:
     """The next message of a group is handed out while one is leased."""
 
-    def hold(state: State, topic: Topic, row: Any) -> None:
-        return None
+    real = groups.move
 
-    return patched_module(groups, "hold", hold)
+    def move(state: State, topic: Topic, row: Any, cursor: int, place: int | None) -> None:
+        real(state, topic, row, cursor, row[groups.PLACE] if place is None else place)
+
+    return patched_module(groups, "move", move)
 
 
 @mutation
