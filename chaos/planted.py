@@ -145,10 +145,10 @@ PLANTS = (
         (
             Edit(
                 "app/broker/choice.py",
-                """        if self._keep and len(self._picks) > before:
-            groups.hold(state, topic, turn)
-        elif""",
-                """        if""",
+                """        is_held = self._keep and len(self._picks) > before
+""",
+                """        is_held = False
+""",
             ),
         ),
     ),
