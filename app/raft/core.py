@@ -230,6 +230,8 @@ class RaftCore:
         assert term >= self.term
         if term > self.term:
             self.term, self.vote = term, NOBODY
+        # What vouches in an earlier term would leave after a write in which this term's leader may replace the entries.
+        self.out.after = [message for message in self.out.after if message.term >= self.term]
         if self.leader is not None:
             self.leader.abandon_reads()
             self.leader = None

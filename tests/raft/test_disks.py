@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.raft import Role
+from app.raft import Entry, Kind, Role
+from app.raft.messages import AppendEntries, AppendReply
 
 
 def test_stalled_disk_costs_the_leadership(script):
@@ -138,3 +139,23 @@ def test_crash_of_all(script):
         s.restart(node)
     s.elect(3)
     assert s.commands(3) == "a"
+
+
+def test_nobody_vouches_for_what_a_later_leader_replaces_in_the_same_write(script):
+    """Seed 1031 of the simulation: a process that was paused hears two leaders at once."""
+    s = script()
+    s.elect(1)
+    s.propose(1, "a")
+    s.deliver()
+    s.say("n2 hears all at once: three more entries of n1, and then n3, which leads a later term without them.")
+    core = s.core(2)
+    term, last = core.term, core.log.last_index
+    for sender, of_term, count in ((1, term, 3), (3, term + 2, 1)):
+        entries = [Entry(last + n, of_term, Kind.COMMAND, b"%d" % of_term) for n in range(1, count + 1)]
+        said = {"prev_log_index": last, "prev_log_term": term, "leader_commit": 0, "round": 0, "entries": entries}
+        core.step(AppendEntries(cluster=core.cluster, group=core.group, sender=sender, to=2, term=of_term, **said))
+    ready = core.ready()
+    assert [(each.index, each.term) for each in ready.entries] == [(last + 1, term + 2)]
+    replies = [each for each in ready.after if isinstance(each, AppendReply)]
+    assert [(each.to, each.term, each.match_index) for each in replies] == [(3, term + 2, last + 1)]
+    s.say("When its disk has written, it vouches for the one entry of n3, and to n3 alone.")

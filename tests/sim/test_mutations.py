@@ -25,7 +25,9 @@ CAUGHT_BY = {
     "answer_before_durable": {checks.DURABLE_FIRST},
     "leader_counts_itself_early": {checks.DURABLE_FIRST},
     "truncate_on_any_append": {checks.COMMITTED_STAYS, checks.COMPLETENESS},
-    "ignore_previous_entry": {checks.LOG_MATCHING, checks.COMMITTED_STAYS, checks.COMPLETENESS},
+    "ignore_previous_entry": {
+        checks.LOG_MATCHING, checks.COMMITTED_STAYS, checks.COMPLETENESS, checks.DURABLE_FIRST,
+    },
     "commit_beyond_match": {checks.COMMITTED_STAYS, checks.DURABLE_FIRST},
     "acknowledge_beyond_match": {checks.COMMITTED_STAYS, checks.COMPLETENESS, checks.DURABLE_FIRST},
     "reads_without_confirmation": {checks.FRESH_READS},
