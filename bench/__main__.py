@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 
 import uvloop
 
@@ -24,6 +25,7 @@ from bench.rounds import PARTS, Plan, measure
 from bench.scale import report as scaled
 from bench.scale import run as scale
 from bench.scale.sweeps import Samples
+from bench.sdk import sdk
 from bench.waiting import waiting
 from bench.worn import worn
 
@@ -36,17 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
         return _scale(wanted)
     if parts := frozenset(wanted.only) & PARTS.keys():
         _rounds(wanted, parts)
-    more = {
-        "backlog": lambda cluster: backlog(cluster, wanted.backlog),
-        "polls": lambda cluster: polls(cluster, wanted.pairs, wanted.seconds),
-        "waiting": lambda cluster: waiting(cluster, wanted.backlog, wanted.pairs),
-        "worn": lambda cluster: worn(cluster, wanted.pairs),
+    more: dict[str, Callable[[LocalCluster], None]] = {
+        "sdk": lambda cluster: sdk(cluster, wanted.runs, wanted.seconds),
+        "backlog": lambda cluster: uvloop.run(backlog(cluster, wanted.backlog)),
+        "polls": lambda cluster: uvloop.run(polls(cluster, wanted.pairs, wanted.seconds)),
+        "waiting": lambda cluster: uvloop.run(waiting(cluster, wanted.backlog, wanted.pairs)),
+        "worn": lambda cluster: uvloop.run(worn(cluster, wanted.pairs)),
     }
     for name in MORE:
         if name in wanted.only:
             print(f"\n{name}:")
             with LocalCluster() as cluster:
-                uvloop.run(more[name](cluster))
+                more[name](cluster)
 
 
 def _scale(wanted: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from bench.peers.choice import NAMES
 from bench.rounds import PARTS
 from bench.scale.sweeps import BY_KEY
 
-MORE = ("backlog", "polls", "waiting", "worn")
+MORE = ("sdk", "backlog", "polls", "waiting", "worn")
 
 
 def options(arguments: list[str] | None, about: str | None) -> argparse.Namespace:

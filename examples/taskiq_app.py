@@ -18,7 +18,6 @@ from examples.taskiq_broker import RMQBroker
 
 broker = RMQBroker(topic="kitchen", lease_s=30, max_deliveries=5)
 log = logging.getLogger("kitchen")
-logging.getLogger("httpx").setLevel(logging.WARNING)  # It tells of every request.
 
 
 class Order(BaseModel):

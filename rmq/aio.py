@@ -11,14 +11,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-import httpx
-
 from rmq import calls, errors, wire
+from rmq.aio_connections import AsyncConnections
 from rmq.aio_consumer import AsyncConsumer
 from rmq.aio_session import AsyncSession
 from rmq.calls import Call
 from rmq.consuming import Delay, Plan, growing_delay_s
-from rmq.exchange import CLOSED, Failure, Pause, Reply, Result, exchange
+from rmq.exchange import CLOSED, Pause, Reply, Result, exchange
 from rmq.messages import Body, Message, NewMessage, Peeked, Published
 from rmq.policy import Nodes, Retry
 from rmq.topics import Cluster, NewSettings, Redriven, Schedule, Settings, SettingsChange, Subscription, Topic
@@ -30,9 +29,10 @@ class AsyncClient:
     """A cluster, through whichever of its nodes answers. To be shared between tasks; close it, or use `async with`.
 
     `urls`: of the nodes, a sequence or one text with commas; left out: the variable RMQ_URL, else the nodes of
-    `make run`. `retry`: how long and how often a call is tried. `headers`: sent with every request. `verify`: as httpx
-    has it, for https. Every method raises `rmq.Error` (see `rmq.errors` for the tree), and ValueError or TypeError for
-    arguments that cannot be right.
+    `make run`. `retry`: how long and how often a call is tried. `headers`: sent with every request. `verify`: for
+    https, whether the node's certificate must be one that this machine trusts, or an SSLContext that decides. Every
+    method raises `rmq.Error` (see `rmq.errors` for the tree), and ValueError or TypeError for arguments that cannot be
+    right.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class AsyncClient:
         self._nodes = Nodes(wire.urls_or_default(urls))
         self._retry = retry or Retry()
         self._random = random.Random()
-        self._http, self._process = httpx.AsyncClient(**wire.options(headers, verify)), os.getpid()
+        self._connections, self._process = AsyncConnections(headers, verify), os.getpid()
         self._session_options = partial(wire.session_options, headers, verify)
 
     @property
@@ -53,7 +53,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Give the connections back. The client cannot be used any more."""
         if self._process == os.getpid():
-            await self._http.aclose()
+            await self._connections.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -63,9 +63,9 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _open(self) -> httpx.AsyncClient | None:
+    def _open(self) -> AsyncConnections | None:
         """The connections, unless they were given back."""
-        return None if self._http.is_closed else self._http
+        return None if self._connections.is_closed else self._connections
 
     async def _run(self, call: Call[T]) -> T:
         if self._process != os.getpid():
@@ -83,19 +83,8 @@ class AsyncClient:
                 await asyncio.sleep(step.seconds)
                 result = None
                 continue
-            http = self._open()
-            if http is None:
-                result = CLOSED
-                continue
-            try:
-                result = wire.reply_of(await http.request(**wire.arguments(step)))
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                result = wire.failure_of(error)
-            except Exception as error:
-                # Whatever httpx makes of it that another task has closed the client meanwhile.
-                if self._open() is not None:
-                    raise
-                result = Failure(str(error), sent=True)
+            connections = self._open()
+            result = CLOSED if connections is None else await connections.send(step)
 
     # -- messages -------------------------------------------------------------------------------------------
 

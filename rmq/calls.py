@@ -55,7 +55,7 @@ def name_in_path(value: str, name: str) -> str:
     """A name that can stand in a path; what else a name may not be, the node says."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"`{name}` is a name, a text that is not empty")
-    # httpx and proxies take . and .. out of a path: what is left is the path of something else.
+    # Libraries and proxies take . and .. out of a path: what is left is the path of something else.
     if "/" in value or value in (".", "..") or not is_unicode(value):
         raise ValueError(f"`{name}` is 1 to 128 characters of A-Z, a-z, 0-9, '.', '_' and '-', not {value!r}")
     return value

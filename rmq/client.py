@@ -11,13 +11,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-import httpx
-
 from rmq import calls, wire
 from rmq.calls import Call
+from rmq.connections import Connections
 from rmq.consumer import Consumer
 from rmq.consuming import Delay, Plan, growing_delay_s
-from rmq.exchange import CLOSED, Failure, Pause, Reply, Result, exchange
+from rmq.exchange import CLOSED, Pause, Reply, Result, exchange
 from rmq.messages import Body, Message, NewMessage, Peeked, Published
 from rmq.policy import Nodes, Retry
 from rmq.session import Session
@@ -31,9 +30,10 @@ class Client:
     In a process that was forked it opens connections of its own.
 
     `urls`: of the nodes, a sequence or one text with commas; left out: the variable RMQ_URL, else the nodes of
-    `make run`. `retry`: how long and how often a call is tried. `headers`: sent with every request. `verify`: as httpx
-    has it, for https. Every method raises `rmq.Error` (see `rmq.errors` for the tree), and ValueError or TypeError for
-    arguments that cannot be right.
+    `make run`. `retry`: how long and how often a call is tried. `headers`: sent with every request. `verify`: for
+    https, whether the node's certificate must be one that this machine trusts, or an SSLContext that decides. Every
+    method raises `rmq.Error` (see `rmq.errors` for the tree), and ValueError or TypeError for arguments that cannot be
+    right.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Client:
         self._nodes = Nodes(wire.urls_or_default(urls))
         self._retry = retry or Retry()
         self._random = random.Random()
-        self._make_http = partial(httpx.Client, **wire.options(headers, verify))
-        self._http, self._process = self._make_http(), os.getpid()
+        self._connect = partial(Connections, headers, verify)
+        self._connections, self._process = self._connect(), os.getpid()
         self._session_options = partial(wire.session_options, headers, verify)
 
     @property
@@ -54,9 +54,9 @@ class Client:
 
     def close(self) -> None:
         """Give the connections back. The client cannot be used any more."""
-        http = self._open()
-        if http is not None:
-            http.close()
+        connections = self._open()
+        if connections is not None:
+            connections.close()
 
     def __enter__(self) -> Client:
         return self
@@ -66,15 +66,15 @@ class Client:
     ) -> None:
         self.close()
 
-    def _open(self) -> httpx.Client | None:
+    def _open(self) -> Connections | None:
         """The connections of this process, unless they were given back."""
-        if self._http.is_closed:
+        if self._connections.is_closed:
             return None
         if self._process != os.getpid():
             # It was forked, and the parent reads from these: they are kept, so that nothing here closes them.
-            self._parents = self._http
-            self._http, self._process = self._make_http(), os.getpid()
-        return self._http
+            self._parents = self._connections
+            self._connections, self._process = self._connect(), os.getpid()
+        return self._connections
 
     def _run(self, call: Call[T]) -> T:
         steps = exchange(call.request, self._nodes, self._retry, time.monotonic, self._random)
@@ -89,19 +89,8 @@ class Client:
                 time.sleep(step.seconds)
                 result = None
                 continue
-            http = self._open()
-            if http is None:
-                result = CLOSED
-                continue
-            try:
-                result = wire.reply_of(http.request(**wire.arguments(step)))
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                result = wire.failure_of(error)
-            except Exception as error:
-                # Whatever httpx makes of it that another thread has closed the client meanwhile.
-                if self._open() is not None:
-                    raise
-                result = Failure(str(error), sent=True)
+            connections = self._open()
+            result = CLOSED if connections is None else connections.send(step)
 
     # -- messages -------------------------------------------------------------------------------------------
 

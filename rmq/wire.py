@@ -1,19 +1,21 @@
-"""httpx and websockets as the clients use them: what a request becomes, and what their exceptions mean."""
+"""What both clients, and both of their ways to a node, need of it: URLs, TLS, and what websockets' exceptions mean."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
 from rmq import errors
-from rmq.exchange import Failure, Reply, Send, problem_of
+from rmq.exchange import Failure, Reply, problem_of
 from rmq.talk import FRAME_BYTES_MAX, PATH, SUBPROTOCOL
 
 DEFAULT_URLS = "http://localhost:8001,http://localhost:8002,http://localhost:8003"
@@ -25,8 +27,8 @@ CONNECTIONS.addFilter(lambda _record: CONNECTIONS.level != logging.NOTSET)
 PING_S, PONG_S, CLOSE_S = 2.0, 6.0, 2.0
 """A node that hangs is left after 10 s at most. The time for an answer runs from the ping on, so a pause of the program
 itself ends a connection only where it begins just then, and is longer; and the session opens another one."""
-_FOREIGN = ("illegal", "invalid", "malformed", "unexpected")
-"""What h11 says of bytes that are no HTTP."""
+HEADERS = {"user-agent": "rmq"}
+"""Sent with every request, unless the caller has another one."""
 
 
 def urls_or_default(urls: str | Sequence[str] | None) -> str | Sequence[str]:
@@ -34,46 +36,40 @@ def urls_or_default(urls: str | Sequence[str] | None) -> str | Sequence[str]:
     return urls if urls is not None else os.environ.get("RMQ_URL") or DEFAULT_URLS
 
 
-def options(headers: Mapping[str, str] | None, verify: bool | ssl.SSLContext) -> dict[str, Any]:
-    """For httpx's clients, both kinds."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60)
-    return {"headers": dict(headers or {}), "verify": verify, "limits": limits, "follow_redirects": False}
+def limit(seconds: float) -> float | None:
+    """As the libraries for HTTP want it, where there may be none."""
+    return None if math.isinf(seconds) else seconds
 
 
-def arguments(send: Send) -> dict[str, Any]:
-    """For httpx's `request`."""
-    request = send.request
-    return {
-        "method": request.method, "url": send.url + request.path, "headers": dict(request.headers),
-        "content": request.content,
-        "timeout": httpx.Timeout(send.answer_s, connect=send.connect_s, pool=send.connect_s),
-    }  # fmt: skip
+def context_of(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
+    """What https is spoken with. It takes some 20 ms to make."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
-def reply_of(response: httpx.Response) -> Reply:
-    """A node's answer."""
-    return Reply(response.status_code, response.headers, response.content)
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment has for this node, in HTTP_PROXY and its like."""
+    parts, found = urlsplit(url), getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    return proxy if proxy and not proxy_bypass(parts.hostname or "") else None
 
 
-def failure_of(error: httpx.TransportError | httpx.DecodingError) -> Failure:
-    """Why there is none."""
-    text = str(error).rstrip(".") or type(error).__name__
-    if isinstance(error, httpx.ConnectError):
-        is_tls = "SSL" in text or "TLS" in text
-        return Failure(text + _advice_on_tls(text) if is_tls else text, sent=False, foreign=is_tls)
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return Failure("it took too long to connect", sent=False)
-    if isinstance(error, httpx.TimeoutException):
-        return Failure("it took too long", sent=True)
-    is_foreign = isinstance(error, httpx.RemoteProtocolError) and any(word in text.lower() for word in _FOREIGN)
-    is_foreign = is_foreign or isinstance(error, httpx.UnsupportedProtocol | httpx.DecodingError)
-    return Failure(text, sent=True, foreign=is_foreign)
+def text_of(error: BaseException) -> str:
+    """What it says, in one line, or what it is."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _advice_on_tls(text: str) -> str:
+def no_tls(text: str) -> Failure:
+    """No answer, since TLS was not agreed on; `text` says why."""
     if "CERTIFICATE" in text:
-        return "; make its certificate one that this machine trusts, or give the client `verify`"
-    return "; where the port speaks plain HTTP, write http://"
+        advice = "; make its certificate one that this machine trusts, or give the client `verify`"
+    else:
+        advice = "; where the port speaks plain HTTP, write http://"
+    return Failure(text + advice, sent=False, foreign=True)
 
 
 def session_url(url: str) -> str:
@@ -83,11 +79,7 @@ def session_url(url: str) -> str:
 
 def session_options(headers: Mapping[str, str] | None, verify: bool | ssl.SSLContext, url: str) -> dict[str, Any]:
     """For websockets' `connect`, both kinds."""
-    context: ssl.SSLContext | None = None
-    if url.startswith("https"):
-        context = verify if isinstance(verify, ssl.SSLContext) else ssl.create_default_context()
-        if verify is False:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = context_of(verify) if url.startswith("https") else None
     return {
         "additional_headers": dict(headers or {}), "ssl": context, "subprotocols": [Subprotocol(SUBPROTOCOL)],
         "compression": None, "max_size": FRAME_BYTES_MAX, "max_queue": None, "logger": CONNECTIONS,
@@ -97,7 +89,7 @@ def session_options(headers: Mapping[str, str] | None, verify: bool | ssl.SSLCon
 
 def session_refused(url: str, failure: Exception) -> errors.Error:
     """Why a node took no session."""
-    text = str(failure).rstrip(".") or type(failure).__name__
+    text = text_of(failure)
     if isinstance(failure, InvalidStatus):
         answer = failure.response
         reply = Reply(

@@ -29,7 +29,9 @@ CLAIMS_MAX = 100_000
 """So many are kept in any case, or so many bytes of them."""
 CLAIMS_BYTES_MAX = 64 << 20
 SWEEP_MAX = 512
-"""So many may go for each that comes, and the rest of a row; a bound may be passed by for that while."""
+"""So many may go for each row that comes, and the rest of a row; a bound may be passed by for that while."""
+ROW_MAX = 64
+"""Claims that share a row, at most: who asks for one reads all of them. Fewer than may go for it."""
 
 Said = tuple[str, bytes, bytes]
 """Under which key, the fingerprint of what was asked, and the answer."""
@@ -89,6 +91,11 @@ def remember_once(state: State, key: str, fingerprint: bytes, answer: bytes) -> 
 
 def remember_named(state: State, window_ms: int, said: Sequence[Named]) -> None:
     """The same by their names, of whatever topics, for a window of theirs."""
+    for start in range(0, len(said), ROW_MAX):
+        _add(state, window_ms, said[start : start + ROW_MAX])
+
+
+def _add(state: State, window_ms: int, said: Sequence[Named]) -> None:
     numbers = state.numbers
     id, expires_ms = numbers.next_claim_id, numbers.time_ms + window_ms
     names = [named for named, _, _ in said]

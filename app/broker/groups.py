@@ -26,7 +26,8 @@ def enter(state: State, topic: Topic, name: str) -> int:
 
 
 def leave(state: State, topic: Topic, lane: int) -> None:
-    """Messages of the group have gone; with the last one the group goes."""
+    """Messages of the group have gone; with the last one the group goes. What is only `packs.Coming` is not seen here,
+    so it must be in the tables before."""
     is_left = state.sql.execute("SELECT 1 FROM message WHERE store = ? AND lane = ? LIMIT 1", (topic.store, lane))
     if not is_left.fetchall():
         GROUP.delete(state, topic, GROUP.select(state, "WHERE store = ? AND lane = ?", (topic.store, lane))[0])

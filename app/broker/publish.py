@@ -46,15 +46,15 @@ Answer = Published | PublishedRun | Refused
 def publish(state: State, command: Publish | PublishKeyed) -> bytes:
     """Published; refused for an unknown topic, a key used for something else, or (atomic) any message refused. Under
     keys each message is answered as a Publish of it alone would be."""
-    return encode(_each(state, [command])[0])
+    return encode(_each(state, [command], may_drop_more=state.may_drop_more)[0])
 
 
 def publish_each(state: State, command: Publishes) -> bytes:
     """PublishedEach. A topic over its limit comes nearer to it, whatever another one has dropped."""
-    return encode(PublishedEach(_each(state, command.publishes)))
+    return encode(PublishedEach(_each(state, command.publishes, may_drop_more=True)))
 
 
-def _each(state: State, publishes: Sequence[Publish | PublishKeyed]) -> list[Answer]:
+def _each(state: State, publishes: Sequence[Publish | PublishKeyed], *, may_drop_more: bool) -> list[Answer]:
     answers: list[Answer] = []
     at_once = AtOnce(state)
     for each in publishes:
@@ -63,7 +63,7 @@ def _each(state: State, publishes: Sequence[Publish | PublishKeyed]) -> list[Ans
             answers.append(_answer(run))
         else:
             at_once.store()
-            state.may_drop_more = True
+            state.may_drop_more = may_drop_more
             answers.append(_alone(state, each))
     at_once.store()
     return answers

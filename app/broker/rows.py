@@ -46,11 +46,7 @@ class Table:
             state.sql.execute(self._insert, rows[0][1])
         else:
             state.sql.executemany(self._insert, [row for _, row in rows])
-        for topic, row in rows:
-            encoded = encode_row((self._name, *row))
-            state.came(len(encoded))
-            topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += bytes_digest(encoded)
-            state.touched[topic.id] = topic
+        self._count(state, rows, 1, state.came)
 
     def delete(self, state: State, topic: Topic, *rows: Row) -> None:
         """These go."""
@@ -60,8 +56,7 @@ class Table:
         else:
             state.sql.executemany(self._delete, keys)
         assert state.sql.rowcount == len(rows), (self._name, keys)
-        self._count(state, topic, rows, -1, state.changed)
-        state.touch(topic)
+        self._count(state, [(topic, row) for row in rows], -1, state.changed)
 
     def update(self, state: State, topic: Topic, old: Row, new: Row) -> None:
         """One gets other values; its key stays."""
@@ -76,17 +71,17 @@ class Table:
         else:
             state.sql.executemany(self._update, values)
         assert state.sql.rowcount == len(changes), (self._name, changes)
-        self._count(state, topic, [old for old, _ in changes], -1, state.changed)
-        self._count(state, topic, [new for _, new in changes], 1, state.changed)
-        state.touch(topic)
+        self._count(state, [(topic, old) for old, _ in changes], -1, state.changed)
+        self._count(state, [(topic, new) for _, new in changes], 1, state.changed)
 
     def _count(
-        self, state: State, topic: Topic, rows: Iterable[Row], sign: int, note: Callable[[int], None]
+        self, state: State, rows: Iterable[tuple[Topic, Row]], sign: int, note: Callable[[int], None]
     ) -> None:  # fmt: skip
-        for row in rows:
+        for topic, row in rows:
             encoded = self._encoded(row)
             note(len(encoded))
             topic.digests[SCHEDULES if self._owner is None else row[self._owner]] += sign * bytes_digest(encoded)
+            state.touch(topic)
 
     def select(self, state: State, tail: str, values: Row = ()) -> list[Row]:
         """Those that `tail` (WHERE and what follows) says."""

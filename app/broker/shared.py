@@ -13,7 +13,7 @@ from app.broker.state import State, Subscription, Topic
 
 
 def done(state: State, topic: Topic, sequences: Sequence[int]) -> dict[int, int]:
-    """Who is done with these messages, as bits; those with which nobody is are not in it."""
+    """Who is done with these messages, as bits, as far as there is a row."""
     if not topic.shares or not sequences:
         return {}
     if len(sequences) == 1:

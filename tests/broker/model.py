@@ -163,7 +163,7 @@ class Model(Deliveries):
     # --- publish
 
     def publish(self, command: Publish | PublishKeyed) -> Result:
-        (answer,) = self.together([command])
+        (answer,) = self.together([command], self.may_drop_more)
         if isinstance(answer, str):
             raise Refusal(answer)
         return answer
@@ -195,14 +195,14 @@ class Model(Deliveries):
         return Published(answers)
 
     def publishes(self, command: Publishes) -> Result:
-        told = self.together(command.publishes)
+        told = self.together(command.publishes, may_drop_more=True)
         return PublishedEach([Refused(each, "") if isinstance(each, str) else each for each in told])
 
-    def together(self, publishes: Sequence[Publish | PublishKeyed]) -> list[Published | str]:
+    def together(self, publishes: Sequence[Publish | PublishKeyed], may_drop_more: bool) -> list[Published | str]:
         """Each for itself; what is plain claims its keys together."""
         told: list[Published | str] = []
         for each in publishes:
-            self.may_drop_more = True
+            self.may_drop_more = may_drop_more
             if self.is_plain(each):
                 with self.claims.gathered(self.now_ms) as gathered:
                     told.append(self.one_of(each))

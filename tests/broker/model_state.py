@@ -221,7 +221,8 @@ class Claims:
             rows.setdefault(claim.expires_ms, []).append(claim)
         self._waiting = []
         for row in rows.values():
-            self._add(now_ms, row)
+            for start in range(0, len(row), dedup.ROW_MAX):
+                self._add(now_ms, row[start : start + dedup.ROW_MAX])
 
     def _add(self, now_ms: int, row: list[Claim]) -> None:
         self._rows.append(row)

@@ -407,3 +407,33 @@ def test_a_key_may_hold_anything(feed: Feed) -> None:
     keys = ["a", "a\0b", "a\0", '"', "\\", "é", "🙂"]
     assert not any(place.duplicate for place in keyed(feed, *((key, b"f", b"") for key in keys)))
     assert all(place.duplicate for place in keyed(feed, *((key, b"f", b"") for key in keys)))
+
+
+def test_the_bound_holds_however_many_claims_come_at_once(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup, "CLAIMS_MAX", 2000)
+    for n in range(2100):
+        feed.publish(NewMessage(b"", dedup_id=f"one {n}"))
+    for batch in range(6):
+        feed.publish(*(NewMessage(b"", dedup_id=f"{batch} {n}") for n in range(1000)))
+        assert 2000 <= feed.machine.counts().claims < 2000 + dedup.ROW_MAX
+
+
+def test_retries_in_another_mix_than_the_first_time_read_few_claims(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A review had 1,000 retries of two batches in turns take 0.2 s: each read all claims of the other batch anew."""
+    batches = [[NewMessage(b"", dedup_id=f"{batch} {n}") for n in range(500)] for batch in range(2)]
+    for batch in batches:
+        feed.publish(*batch)
+    read = 0
+    names_in = dedup.names_in
+
+    def counted(names: bytes) -> list[bytes]:
+        nonlocal read
+        read += len(names) // dedup.DIGEST_BYTES
+        return names_in(names)
+
+    monkeypatch.setattr(dedup, "names_in", counted)
+    found = feed.publish(*(message for pair in zip(*batches, strict=True) for message in pair))
+    assert all(place.duplicate for place in found)
+    assert read <= 1000 * dedup.ROW_MAX

@@ -252,7 +252,7 @@ def test_without_a_command_the_help_is_shown_as_it_is(rmq: Rmq, arguments: list[
 
 def test_who_is_no_node_is_told_apart(rmq: Rmq, url: str, stranger: str) -> None:
     tls = url.replace("http", "https")
-    for wrong, code, says in ((stranger, 4, "gave no answer"), (tls, 3, "write http://")):
+    for wrong, code, says in ((stranger, 3, "does not speak HTTP"), (tls, 3, "write http://")):
         ran = rmq("topic", "ls", "--url", wrong, "--timeout", "0")
         assert ran.code == code and says in ran.err and ran.err.count("\n") == 1
 

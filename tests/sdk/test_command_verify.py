@@ -3,52 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from chaos.checker import check
 from chaos.history import Final, Op, Record, Run, Status, read
 from rmq import AsyncClient, Retry, errors
+from rmq.aio_connections import AsyncConnections
 from rmq.command.verifying import words
 from rmq.command.verifying.clients import Agent, Names, Poller, known
 from rmq.command.verifying.course import Plan, Seen
 from rmq.command.verifying.notes import Notes
+from rmq.exchange import Failure, Reply, Send
 
 NAMES = Names("v-fifo", "v-leases")
 NODE = "http://node"
-Answers = Sequence[httpx.Response | httpx.TransportError]
+Answers = Sequence[Reply | Failure]
 
 
-def problem(code: str, outcome: str, status: int, *, retryable: bool) -> httpx.Response:
+class Scripted(AsyncConnections):
+    """Connections whose tries come to these answers; the last one goes on."""
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(None, True)
+        self._left = list(answers)
+
+    async def send(self, send: Send) -> Reply | Failure:
+        return self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+
+def said(status: int, found: object) -> Reply:
+    return Reply(status, {"content-type": "application/json"}, json.dumps(found).encode())
+
+
+def problem(code: str, outcome: str, status: int, *, retryable: bool) -> Reply:
     found = {"code": code, "detail": "It is so.", "outcome": outcome, "retryable": retryable}
-    return httpx.Response(status, json=found, headers={"content-type": "application/problem+json"})
+    return said(status, found)._replace(headers={"content-type": "application/problem+json"})
 
 
 NO_QUORUM = problem("no_quorum", "not_committed", 503, retryable=True)
 LOST = problem("outcome_unknown", "unknown", 504, retryable=True)
 GONE = problem("topic_not_found", "not_committed", 404, retryable=False)
-STORED = httpx.Response(201, json={"messages": [{"id": "1", "sequence": 7, "duplicate": False}]})
-SILENT, UNREACHABLE = httpx.ReadTimeout("nothing"), httpx.ConnectError("refused")
+STORED = said(201, {"messages": [{"id": "1", "sequence": 7, "duplicate": False}]})
+SILENT, UNREACHABLE = Failure("nothing", sent=True), Failure("refused", sent=False)
 
 
 def seen(path: Path, answers: Answers, do: Callable[[Agent], Coroutine[Any, Any, object]], total_s: float = 0.05) -> Op:
     """The operation that is written down when the tries of a call come to these answers; the last one goes on."""
-    left = list(answers)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        found = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(found, httpx.TransportError):
-            raise found
-        return found
 
     async def main() -> None:
         async with AsyncClient(NODE, retry=Retry(total_s=total_s, first_s=0.001, longest_s=0.01)) as client:
-            await client._http.aclose()
-            client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+            client._connections = Scripted(answers)
             await do(Agent("p0", client, NAMES, notes))
 
     with Notes(path) as notes:
@@ -71,8 +80,8 @@ def seen(path: Path, answers: Answers, do: Callable[[Agent], Coroutine[Any, Any,
         ([LOST, UNREACHABLE], "unknown", "outcome_unknown"),
         # The first try may have been done, before the topic was gone: the refusal is of the last one alone.
         ([SILENT, GONE], "unknown", "topic_not_found"),
-        ([SILENT, httpx.RemoteProtocolError("illegal status line")], "unknown", "not_rmq"),
-        ([SILENT, httpx.Response(400, text="what?")], "unknown", "not_rmq"),
+        ([SILENT, Failure("illegal status line", sent=True, foreign=True)], "unknown", "not_rmq"),
+        ([SILENT, Reply(400, {}, b"what?")], "unknown", "not_rmq"),
     ],
 )
 def test_a_publish_is_written_down_as_what_is_known_of_it(
@@ -102,7 +111,7 @@ def message(token: str, number: int) -> Any:
 def test_an_ack_is_written_down_for_each_token(tmp_path: Path) -> None:
     results = [{"token": "a", "ok": True, "code": None}, {"token": "b", "ok": False, "code": "lease_lost"}]
     held = [message("a", 1), message("b", 2)]
-    answer = httpx.Response(200, json={"results": results})
+    answer = said(200, {"results": results})
     op = seen(tmp_path / "h", [answer], lambda agent: agent.settle("ack", held))
     assert (op.kind, op.outcome, op.tokens, op.codes) == ("ack", "ok", ["a", "b"], [None, "lease_lost"])
     op = seen(tmp_path / "h", [SILENT, NO_QUORUM], lambda agent: agent.settle("extend", held))
@@ -119,16 +128,15 @@ def test_a_node_that_is_silent_or_strange_is_forgotten(tmp_path: Path) -> None:
         "role": "Leader", "term": 3, "node": 1, "leader": 1, "last_log_index": 9, "commit_index": 9, "applied_index": 9,
         "state_hash": "ab", "state_hash_index": 9, "pid": 1, "version": "0.1.0",
     }  # fmt: skip
-    answers = [httpx.Response(200, json=status), httpx.Response(200, json=[1]), httpx.Response(500)]
+    answers = [said(200, status), said(200, [1]), said(500, {})]
 
     async def main() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda request: answers.pop(0))) as http:
-            poller = Poller(NODE, http, notes)
-            assert await poller.poll() is not None
-            leader = notes.leader()
-            assert leader is not None and (leader.node, leader.term, leader.state_index) == (1, 3, 9)
-            assert await poller.poll() is None and notes.leader() is None
-            assert await poller.poll() is None
+        poller = Poller(NODE, Scripted(answers), notes)
+        assert await poller.poll() is not None
+        leader = notes.leader()
+        assert leader is not None and (leader.node, leader.term, leader.state_index) == (1, 3, 9)
+        assert await poller.poll() is None and notes.leader() is None
+        assert await poller.poll() is None
 
     with Notes(tmp_path / "h") as notes:
         asyncio.run(main())

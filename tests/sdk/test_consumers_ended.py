@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 import rmq
 from rmq import errors
+from rmq.aio_connections import AsyncConnections
 from tests.sdk.looking import left, until
 
 
@@ -271,8 +271,8 @@ def test_an_asynchronous_worker_that_was_stopped_can_run_again_on_any_loop(queue
             queue.publish("t", n)
             await work.run()
             work.stop()
-        await client._http.aclose()
-        client._http = httpx.AsyncClient()
+        await client._connections.close()
+        client._connections = AsyncConnections(None, True)
 
     for first in (0, 3):
         asyncio.run(run(first))

@@ -24,17 +24,18 @@ not say which node answered, nor how often it tried: `NOBODY` and no tries stand
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import httpx
-
 from chaos.history import Kind, Op, Outcome, Status
 from rmq import errors
 from rmq.aio import AsyncClient
+from rmq.aio_connections import AsyncConnections
 from rmq.command.verifying.notes import Notes
+from rmq.exchange import Reply, Request, Send
 from rmq.messages import Message
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ MOST, MOST_LEASED, MOST_DRAINED = 10, 5, 200
 LEASE_S, DRAIN_LEASE_S, EXTENDED_S = 2.0, 3.0, 3.0
 PACE_S, HOLD_S, AFTER_ERROR_S = (0.005, 0.03), (0.0, 0.05), 0.2
 POLL_EVERY_S, POLL_TIMEOUT_S = 0.2, 1.0
+_STATUS = Request(method="GET", path="/status")
 Fate = Literal["ack", "nack", "extend", "forget"]
 FATES: dict[Fate, int] = {"ack": 84, "nack": 6, "extend": 5, "forget": 5}
 """What is done with a leased message, in how many of a hundred cases."""
@@ -222,8 +224,8 @@ def _handed(found: Sequence[Message]) -> dict[str, Any]:
 class Poller:
     """Asks one node for its status, all the time."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, notes: Notes) -> None:
-        self._url, self._http, self._notes = url, http, notes
+    def __init__(self, url: str, connections: AsyncConnections, notes: Notes) -> None:
+        self._url, self._connections, self._notes = url, connections, notes
         self._node: int | None = None
 
     async def run(self) -> None:
@@ -236,15 +238,17 @@ class Poller:
         """One status, written down; None when the node does not answer, and is forgotten as a leader."""
         start = self._notes.now()
         try:
-            answer = await self._http.get(self._url + "/status", timeout=POLL_TIMEOUT_S)
-            said = answer.raise_for_status().json()
+            answer = await self._connections.send(Send(self._url, _STATUS, POLL_TIMEOUT_S, POLL_TIMEOUT_S))
+            if not isinstance(answer, Reply) or answer.status != 200:
+                raise ValueError("no status")
+            said = json.loads(answer.body)
             status = Status(
                 node=said["node"], start=start, at=self._notes.now(), role=said["role"], term=said["term"],
                 leader=said["leader"], last_log_index=said["last_log_index"], commit_index=said["commit_index"],
                 applied_index=said["applied_index"], state_index=said["state_hash_index"],
                 state_hash=said["state_hash"], pid=said["pid"],
             )  # fmt: skip
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             if self._node is not None:
                 self._notes.statuses.pop(self._node, None)
             return None

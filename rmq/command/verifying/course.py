@@ -20,13 +20,13 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-import httpx
 from rich.console import Console
 
 import rmq
 from chaos.history import Final, Phase, Run, Status
 from rmq import errors
 from rmq.aio import AsyncClient
+from rmq.aio_connections import AsyncConnections
 from rmq.command import scratch
 from rmq.command.verifying.clients import DRAIN_LEASE_S, MOST_DRAINED, Agent, Names, Poller
 from rmq.command.verifying.live import Line, show
@@ -69,8 +69,9 @@ async def run(plan: Plan, notes: Notes, enough: asyncio.Event, live: Console | N
                 await stack.enter_async_context(AsyncClient(_turned(plan.urls, place), retry=retry))
                 for place in range(len(plan.urls))
             ]
-            http = await stack.enter_async_context(httpx.AsyncClient())
-            pollers = [Poller(url, http, notes) for url in plan.urls]
+            connections = AsyncConnections(None, True)
+            stack.push_async_callback(connections.close)
+            pollers = [Poller(url, connections, notes) for url in plan.urls]
             notes.begin_load()
             beside = [poller.run() for poller in pollers]
             if live is not None:
