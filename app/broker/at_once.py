@@ -2,8 +2,8 @@
 
 Theory: what a replica spends on a message that is alone in its topic is a quarter SQLite's; the rest is the way there,
 and under a key it is as much again for a row with its claim. Most publishes need none of that way, since nothing can
-come between: the topic is there and has room, and nobody has used the key, or the dedup_id. They
-are counted one after the other, and their rows, and their claims, come in one statement.
+come between: the topic is there and has room, and nobody has used the key, or the dedup_id. They are counted one after
+the other; their rows come in one statement, and their claims share rows.
 
 Rules of this file: whoever is answered is as he would be alone. What is not plain is not taken, and changes nothing;
 before it is done in its own way, what was taken must be stored.
