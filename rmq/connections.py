@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 import urllib3
 from urllib3 import exceptions as failures
@@ -18,6 +19,39 @@ from rmq.exchange import Failure, Reply, Send
 
 KEPT_MAX = 1000
 """For each node; beyond that they are closed when they have served."""
+
+
+class _InOnePiece(urllib3.connection.HTTPConnection):
+    """Head and body leave in one write: after two a node wakes for the head, and finds no request yet."""
+
+    _held: list[bytes] | None = None
+
+    def request(self, *said: Any, **options: Any) -> None:
+        held: list[bytes] = []
+        self._held = held
+        try:
+            super().request(*said, **options)
+        finally:
+            self._held = None
+        super().send(b"".join(held))
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held.append(data)
+
+
+class _InOnePieceOverTLS(_InOnePiece, urllib3.connection.HTTPSConnection):
+    """The same."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _InOnePiece
+
+
+class _PoolOverTLS(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _InOnePieceOverTLS
 
 
 class Connections:
@@ -56,6 +90,7 @@ class Connections:
                 made = urllib3.PoolManager(maxsize=KEPT_MAX, ssl_context=tls)
             else:
                 made = urllib3.ProxyManager(proxy, maxsize=KEPT_MAX, ssl_context=tls)
+            made.pool_classes_by_scheme = {"http": _Pool, "https": _PoolOverTLS}
             pool = self._pools.setdefault(url, made)
         return pool
 
