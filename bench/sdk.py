@@ -8,6 +8,7 @@ load to a topic of its own that is gone afterwards.
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import threading
 import time
@@ -18,8 +19,9 @@ from typing import NamedTuple
 import rmq
 from bench.cluster import LocalCluster
 from bench.figures import median
+from bench.machine import head, now
 from bench.progress import Progress
-from bench.report import spread, table
+from bench.report import spread, table, write
 
 BODY = "x" * 100
 THREADS, TASKS, MANY, FILL = 16, 64, 100, 500
@@ -201,7 +203,8 @@ LOADS = (
 
 
 def sdk(cluster: LocalCluster, runs: int, seconds: float) -> None:
-    """Print the table: medians and spread of the runs, and the client's processor time."""
+    """Print and keep the table: medians and spread of the runs, and the client's processor time."""
+    time_begun = now()
     leader = cluster.wait_for_leader()
     ports = [cluster.ports[leader], *(port for node, port in enumerate(cluster.ports) if node != leader)]
     urls = ",".join(f"http://127.0.0.1:{port}" for port in ports)
@@ -212,7 +215,12 @@ def sdk(cluster: LocalCluster, runs: int, seconds: float) -> None:
             progress.step(f"run {run + 1}: {load.what}")
             found[load.what].append(_one(urls, load, seconds))
     progress.end()
-    print("\n".join(table(_TITLES, [_row(what, values) for what, values in found.items()])))
+    rows = "\n".join(table(_TITLES, [_row(what, values) for what, values in found.items()]))
+    told = head(time_begun, runs, {}, [])
+    values = {what: [each._asdict() for each in measured] for what, measured in found.items()}
+    print(f"{told.lines()}\n\n{rows}\n")
+    written = write(told, json.dumps({"head": told._asdict(), "sdk": values}, indent=1), f"{told.lines()}\n\n{rows}\n")
+    print(f"All values: {written}")
 
 
 _TITLES = ["the client for Python, 100 B", "messages/s, median", "min - max", "its processor time a message, us"]

@@ -16,7 +16,19 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.broker import Item, Machine
-from app.broker.commands import Ack, CreateTopic, NewMessage, Publish, Receive, TopicSettings, encode
+from app.broker.commands import (
+    Ack,
+    CreateSubscription,
+    CreateTopic,
+    Keyed,
+    NewMessage,
+    Publish,
+    Publishes,
+    PublishKeyed,
+    Receive,
+    TopicSettings,
+    encode,
+)
 from app.broker.results import Received, decode
 from app.node.envelope import seal, unseal
 from app.raft import messages
@@ -97,6 +109,42 @@ def receive_and_ack(broker: Broker, count: int) -> None:
     broker.apply(Ack("t", [str(message.token) for message in received.messages]))
 
 
+def keyed(broker: Broker, topics: int) -> None:
+    """One command with a publish to each of so many topics, each under a key of its own."""
+    index = broker.machine.applied_index
+    if not index or broker.machine.topic("t0") is None:
+        broker.apply(*[CreateTopic(f"t{n}", TopicSettings()) for n in range(topics)])
+    keys = [Keyed(NewMessage(b"x" * 100), f"{index} {n}", b"print") for n in range(topics)]
+    broker.apply(Publishes([PublishKeyed(f"t{n}", [key]) for n, key in enumerate(keys)]))
+
+
+def with_dedup_ids(broker: Broker, count: int) -> None:
+    index = broker.machine.applied_index
+    broker.apply(Publish("t", [NewMessage(b"x" * 100, dedup_id=f"{index} {n}") for n in range(count)]))
+
+
+def for_three(broker: Broker, count: int) -> None:
+    """Published once, taken and acked by three subscriptions."""
+    if broker.machine.topic("many") is None:
+        broker.apply(CreateTopic("many", TopicSettings()), *[CreateSubscription("many", name) for name in ("a", "b")])
+    broker.apply(Publish("many", [NewMessage(b"x" * 100)] * count))
+    for name in ("default", "a", "b"):
+        (received,) = broker.apply(Receive("many", name, count, auto_ack=False))
+        assert isinstance(received, Received) and len(received.messages) == count
+        broker.apply(Ack("many", [str(message.token) for message in received.messages]))
+
+
+def in_groups(broker: Broker, count: int) -> None:
+    """Each of a group of its own, which has another message that waits: published, taken, acked."""
+    if broker.machine.topic("grouped") is None:
+        broker.apply(CreateTopic("grouped", TopicSettings()))
+        broker.apply(Publish("grouped", [NewMessage(b"", group=f"g{n}") for n in range(count)]))
+    broker.apply(Publish("grouped", [NewMessage(b"x" * 100, group=f"g{n}") for n in range(count)]))
+    (received,) = broker.apply(Receive("grouped", max=count, auto_ack=False))
+    assert isinstance(received, Received) and len(received.messages) == count
+    broker.apply(Ack("grouped", [str(message.token) for message in received.messages]))
+
+
 def test_the_counter_counts() -> None:
     def calibration() -> None:
         for number in range(1000):
@@ -113,6 +161,10 @@ def test_the_counter_counts() -> None:
         ("a batch of 500", lambda broker: broker.apply(publish(500)), 500, 18, 1),
         ("receive and ack", lambda broker: receive_and_ack(broker, 1), 1, 340, 220),
         ("receive and ack of 100", lambda broker: receive_and_ack(broker, 100), 100, 20, 5),
+        ("64 keys in 64 topics", lambda broker: keyed(broker, 64), 64, 80, 66),
+        ("100 dedup_ids", lambda broker: with_dedup_ids(broker, 100), 100, 15, 2),
+        ("100 for three subscriptions", lambda broker: for_three(broker, 100), 100, 110, 175),
+        ("100 groups", lambda broker: in_groups(broker, 100), 100, 190, 450),
     ],
 )
 def test_applying_costs_no_more_than_it_did(
