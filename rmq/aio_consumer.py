@@ -84,6 +84,11 @@ class _Hand:
         self._held.update((message.token or "", message) for message in received)
         return received
 
+    def leave(self, messages: Sequence[Message]) -> None:
+        """These are in hand no longer."""
+        for message in messages:
+            self._held.pop(message.token or "", None)
+
     async def ack(self, *messages: Message) -> None:
         """The work is done."""
         await self._settle("acked", messages, lambda: self._client.ack(*messages))
@@ -97,8 +102,7 @@ class _Hand:
         await self.nack(*list(self._held.values()))
 
     async def _settle(self, how: str, messages: tuple[Message, ...], call: Callable[[], Awaitable[None]]) -> None:
-        for message in messages:
-            self._held.pop(message.token or "", None)
+        self.leave(messages)
         try:
             if messages:
                 await call()
@@ -320,7 +324,11 @@ class AsyncWorker:
         while len(gathered) < 1000 and not self._settled.empty():
             gathered.append(self._settled.get_nowait())
         ends = [end for end in gathered if end is not None]
-        await hand.ack(*(message for message, delay_s in ends if delay_s is None))
+        done = [message for message, delay_s in ends if delay_s is None]
+        hand.leave(done)
+        # The next ones may come while these are being acked: all go into the nodes' log together.
+        self._room.set()
+        await hand.ack(*done)
         for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
             await hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
         self._room.set()

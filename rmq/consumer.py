@@ -276,20 +276,23 @@ class Worker:
         self.stop()
 
     def _do(self, message: Message) -> None:
-        if self._stopping.is_set():
-            self._settled.put((message, 0.0))
-            return
+        delay_s = 0.0 if self._stopping.is_set() else self._work_on(message)
+        self._settled.put((message, delay_s))
+        # The next one may come while this one is being settled: both go into the nodes' log together.
+        self._room.release()
+
+    def _work_on(self, message: Message) -> float | None:
+        """-> None where it went well, else the seconds until the message is handed out again."""
         try:
             check_done(self._work(message))
         except BaseException as failure:
             delay_s = self._plan.delay_s(message)
             say_failed(message, delay_s)
-            self._settled.put((message, delay_s))
             if not isinstance(failure, Exception):
                 # SystemExit, most likely: the work wants the program to end, and `run` is where it can.
                 self._fail(failure)
-        else:
-            self._settled.put((message, None))
+            return delay_s
+        return None
 
     def _settle(self, hand: _Hand) -> None:
         try:
@@ -308,6 +311,4 @@ class Worker:
         hand.ack(*(message for message, delay_s in ends if delay_s is None))
         for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
             hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)
-        if ends:
-            self._room.release(len(ends))
         return None not in gathered
