@@ -24,7 +24,7 @@ class AsyncConnections:
     """Connections to nodes, of the event loop that asks first. `verify`: as `rmq.AsyncClient` has it."""
 
     def __init__(self, headers: Mapping[str, str] | None, verify: bool | ssl.SSLContext) -> None:
-        self._headers, self._verify = {**wire.HEADERS, **(headers or {})}, verify
+        self._headers, self._verify = wire.headers_of(headers), verify
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._proxies: dict[str, str | None] = {}
@@ -38,15 +38,18 @@ class AsyncConnections:
 
     async def send(self, send: Send) -> Reply | Failure:
         """Ask a node."""
-        request, session = send.request, self._here()
+        request, session, (url, user) = send.request, self._here(), wire.without_user(send.url)
         if session is None:
             return ELSEWHERE
         connect_s, answer_s = wire.limit(send.connect_s), wire.limit(send.answer_s)
+        # What nobody takes would be written for ever.
+        total_s = wire.limit(send.connect_s + 2 * send.answer_s)
         try:
             async with session.request(
-                request.method, URL(send.url + request.path, encoded=True), data=_data(request.content),
-                headers=request.headers, allow_redirects=False, ssl=self._tls(send.url), proxy=self._proxy(send.url),
-                timeout=aiohttp.ClientTimeout(connect=connect_s, sock_read=answer_s),
+                request.method, URL(url + request.path, encoded=True), data=_data(request.content),
+                headers={**user, **self._headers, **request.headers}, allow_redirects=False, ssl=self._tls(url),
+                proxy=self._proxy(url),
+                timeout=aiohttp.ClientTimeout(total=total_s, connect=connect_s, sock_read=answer_s),
             ) as answer:  # fmt: skip
                 return Reply(answer.status, answer.headers, await answer.read())
         except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
@@ -62,8 +65,10 @@ class AsyncConnections:
             self._loop = loop
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, use_dns_cache=False),
-                cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers,
-            )  # fmt: skip
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            # Else it sends a GET, PUT or DELETE again where a kept connection ends, and forgets the first time.
+            self._session._retry_connection = False
         return self._session if self._loop is loop else None
 
     def _proxy(self, url: str) -> str | None:

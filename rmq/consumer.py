@@ -276,10 +276,7 @@ class Worker:
         self.stop()
 
     def _do(self, message: Message) -> None:
-        delay_s = 0.0 if self._stopping.is_set() else self._work_on(message)
-        self._settled.put((message, delay_s))
-        # The next one may come while this one is being settled: both go into the nodes' log together.
-        self._room.release()
+        self._settled.put((message, 0.0 if self._stopping.is_set() else self._work_on(message)))
 
     def _work_on(self, message: Message) -> float | None:
         """-> None where it went well, else the seconds until the message is handed out again."""
@@ -308,6 +305,9 @@ class Worker:
             while len(gathered) < 1000:
                 gathered.append(self._settled.get_nowait())
         ends = [end for end in gathered if end is not None]
+        if ends:
+            # The next ones may come while these are being settled: all go into the nodes' log together.
+            self._room.release(len(ends))
         hand.ack(*(message for message, delay_s in ends if delay_s is None))
         for delay_s in {delay_s for _, delay_s in ends if delay_s is not None}:
             hand.nack(*(message for message, each in ends if each == delay_s), delay_s=delay_s)

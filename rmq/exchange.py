@@ -23,7 +23,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rmq import errors
 from rmq.policy import Nodes, Retry
@@ -149,7 +149,9 @@ def _judge(result: Reply | Failure, request: Request, tries: _Tries, nodes: Node
             raise tries.doubt or errors.ClientClosed(result.text, code="client_closed")
         nodes.leave(url)
         if result.foreign:
-            raise errors.NotRMQ(f"{url} does not speak HTTP as a node does: {result.text}.", code="not_rmq")
+            outcome: Literal["unknown", "not_committed"] = "unknown" if result.sent else "not_committed"
+            text = f"{url} does not speak HTTP as a node does: {result.text}."
+            raise errors.NotRMQ(text, code="not_rmq", outcome=outcome)
         if result.sent and request.method == "GET":
             # A read changes nothing: there is nothing to be in doubt of.
             tries.last = errors.CannotConnect(f"{url} gave no answer: {result.text}.", code="no_answer")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import logging
-import math
 import os
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
@@ -29,6 +29,7 @@ PING_S, PONG_S, CLOSE_S = 2.0, 6.0, 2.0
 itself ends a connection only where it begins just then, and is longer; and the session opens another one."""
 HEADERS = {"user-agent": "rmq"}
 """Sent with every request, unless the caller has another one."""
+SHORTEST_S, LONGEST_S = 0.001, 1e6
 
 
 def urls_or_default(urls: str | Sequence[str] | None) -> str | Sequence[str]:
@@ -37,8 +38,24 @@ def urls_or_default(urls: str | Sequence[str] | None) -> str | Sequence[str]:
 
 
 def limit(seconds: float) -> float | None:
-    """As the libraries for HTTP want it, where there may be none."""
-    return None if math.isinf(seconds) else seconds
+    """As the libraries for HTTP want it: more than nothing, and none where it is for ever, or as good as that."""
+    return None if seconds > LONGEST_S else max(seconds, SHORTEST_S)
+
+
+def headers_of(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """What is sent with every request: names in lower case, so that none is sent twice."""
+    return HEADERS | {name.lower(): value for name, value in (headers or {}).items()}
+
+
+def without_user(url: str) -> tuple[str, dict[str, str]]:
+    """The URL without a user and a password in it, and the header that says them."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    name, _, password = user.partition(":")
+    said = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return parts._replace(netloc=place).geturl(), {"authorization": f"Basic {said}"}
 
 
 def context_of(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
@@ -52,10 +69,13 @@ def context_of(verify: bool | ssl.SSLContext) -> ssl.SSLContext:
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment has for this node, in HTTP_PROXY and its like."""
+    """The proxy that the environment has for this node, in HTTP_PROXY and its like; one that speaks HTTP."""
     parts, found = urlsplit(url), getproxies()
-    proxy = found.get(parts.scheme) or found.get("all")
-    return proxy if proxy and not proxy_bypass(parts.hostname or "") else None
+    proxy = found.get(parts.scheme) or found.get("all") or ""
+    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxy = proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    return proxy if proxy.startswith("http") else None
 
 
 def text_of(error: BaseException) -> str:
