@@ -242,7 +242,7 @@ def test_an_election_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("--scale --peers etcd", "--scale measures RMQ alone: leave --peers away."),
         ("--scale --only cpu", "--only, with --scale, knows clients, size, backlog, topics, idle, nodes, not cpu."),
-        ("--only size", "--only knows memory, cpu, rates, failover, backlog, polls, waiting, worn, not size."),
+        ("--only size", "--only knows memory, cpu, rates, failover, sdk, backlog, polls, waiting, worn, not size."),
         ("--peers kafka", "--peers knows rabbitmq, nats, etcd, pysyncobj, not kafka."),
         ("--pictures x", "--pictures belongs to --scale."),
         ("--scale --runs 0", "--runs is at least 1, not 0."),
