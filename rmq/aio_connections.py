@@ -20,6 +20,13 @@ LARGE_BYTES = 1 << 20
 ELSEWHERE = Failure("The client was used in another event loop: make one for each.", sent=False, closed=True)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """It says nothing where a program ends without closing its client: nothing is lost by that."""
+
+    def __del__(self, *_: object) -> None:
+        pass
+
+
 class AsyncConnections:
     """Connections to nodes, of the event loop that asks first. `verify`: as `rmq.AsyncClient` has it."""
 
@@ -35,6 +42,10 @@ class AsyncConnections:
         self.is_closed = True
         if self._session is not None:
             await self._session.close()
+
+    def __del__(self) -> None:
+        if self._session is not None:
+            self._session.detach()
 
     async def send(self, send: Send) -> Reply | Failure:
         """Ask a node."""
@@ -64,7 +75,7 @@ class AsyncConnections:
         if self._session is None:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S, use_dns_cache=False),
+                connector=_Connector(limit=0, keepalive_timeout=KEPT_S, use_dns_cache=False),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             # Else it sends a GET, PUT or DELETE again where a kept connection ends, and forgets the first time.

@@ -7,6 +7,8 @@ import contextlib
 import http.server
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -263,3 +265,20 @@ def test_a_client_of_another_event_loop_says_so(stub: Any) -> None:
         first.run(client.close())
         with pytest.raises(errors.ClientClosed, match="was closed"):
             first.run(client.publish("t", 1))
+
+
+def test_a_client_that_nobody_closes_makes_no_noise(stub: Any) -> None:
+    """In a process of its own, whose event loop ends before it, and in one that lets the client go."""
+    script = f"""
+import asyncio, gc, rmq
+kept = rmq.AsyncClient({stub.url!r})
+async def main():
+    await kept.publish("t", 1)
+    await rmq.AsyncClient({stub.url!r}).publish("t", 1)
+    gc.collect()
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+rmq.Client({stub.url!r}).publish("t", 1)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr, len(stub.seen)) == (0, "", 3)
