@@ -65,7 +65,8 @@ def test_a_session_that_cannot_go_on_says_why_and_once() -> None:
             assert process.stdout is not None and process.stdout.readline() == "a\n"
             alone.kill(0)
             _, err = process.communicate(timeout=30)
-    assert process.returncode == 5 and err.count("\n") == 1
+    # 4 where the session was over before it had said its ack: nothing is in doubt then. A busy machine may be so slow.
+    assert process.returncode in (4, 5) and err.count("\n") == 1
     assert err.startswith(f"rmq: The session is over: {url} ")
     assert "could not be reached" in err or "the connection ended" in err
 
